@@ -1,0 +1,41 @@
+"""fastask: a FastAPI app and its Taskiq worker as one program."""
+
+from fastask.app import FastTask
+from fastask.exceptions import (
+    AppImportError,
+    BrokerURLError,
+    DependencyError,
+    DuplicateTaskError,
+    FastaskError,
+    InvalidArgumentsError,
+    InvalidResultError,
+    NoHTTPBodyError,
+    ResultTimeoutError,
+    TaskOptionError,
+    UnboundTaskError,
+    UnresolvableTasksError,
+)
+from fastask.markers import INJECTED
+from fastask.router import TaskRouter
+from fastask.task import Task
+
+__all__ = [
+    "INJECTED",
+    "AppImportError",
+    "BrokerURLError",
+    "DependencyError",
+    "DuplicateTaskError",
+    "FastTask",
+    "FastaskError",
+    "InvalidArgumentsError",
+    "InvalidResultError",
+    "NoHTTPBodyError",
+    "ResultTimeoutError",
+    "Task",
+    "TaskOptionError",
+    "TaskRouter",
+    "UnboundTaskError",
+    "UnresolvableTasksError",
+]
+
+__version__ = "0.1.0"

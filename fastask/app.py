@@ -1,0 +1,167 @@
+"""`FastTask`: one object for an app and its worker. It delegates and decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import cached_property
+from typing import Any, ParamSpec, TypeVar, overload
+
+from fastapi import FastAPI, params
+from taskiq import AsyncBroker, TaskiqScheduler
+
+from fastask.brokers import broker_from
+from fastask.context import MessageContexts
+from fastask.declare import TaskDecorator, TaskOptions, make_task, markers_of, register
+from fastask.depends import depends
+from fastask.lifespan import AppLifespan, Lifespan, UserLifespan
+from fastask.loading import AppLike, AppReference
+from fastask.program import Program
+from fastask.request import RequestFactory
+from fastask.router import TaskRouter, decorate
+from fastask.scheduler import AppScheduler
+from fastask.task import AsyncTask, SyncTask, Task
+from fastask.testing import Testing
+from fastask.worker import Worker
+
+__all__ = ["FastTask"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class FastTask:
+    """A FastAPI app and its Taskiq worker as one program.
+
+    Args:
+        app: the app: `"module:attr"` (dots allowed in both), a `FastAPI` instance, or a
+            factory without arguments. A path is imported on first use, so it may name the
+            module that is being imported.
+        broker: a Taskiq broker, `"memory://"`, or nothing, which is the same: tasks then
+            run in the web process.
+        base_url: what links made by `request.url_for` in tasks start with, such as
+            `"https://example.org"`.
+        dependencies: dependencies of every task, resolved for their effect.
+        threads: how many blocking functions (plain `def` tasks and dependencies) may run
+            at once in tasks; by default they share the limit of FastAPI's routes, 40.
+
+    Raises:
+        AppImportError: `app` can't name an app. A path is looked up later.
+        BrokerURLError: a URL that no broker is made from.
+        TaskOptionError: an entry of `dependencies` is no marker.
+        ValueError: `base_url` is not absolute, or `threads` is below 1.
+    """
+
+    depends = staticmethod(depends)
+
+    def __init__(
+        self,
+        app: AppLike,
+        broker: AsyncBroker | str | None = None,
+        *,
+        base_url: str | None = None,
+        dependencies: Sequence[params.Depends] = (),
+        threads: int | None = None,
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be 1 or more, not {threads}")
+        self._before = markers_of("dependencies", dependencies)
+        self._program = Program(
+            AppReference(app), broker_from(broker), RequestFactory(base_url), threads
+        )
+        self._lifespan = AppLifespan(self._program)
+        MessageContexts.install(self._program.broker, self._program.request)
+        Worker(self._program, self._lifespan).install()
+
+    @property
+    def broker(self) -> AsyncBroker:
+        """The Taskiq broker; `broker = ft.broker` serves `taskiq worker app:broker`."""
+        return self._program.broker
+
+    @property
+    def app(self) -> FastAPI:
+        """The FastAPI app, imported on first use.
+
+        Raises:
+            AppImportError: it can't be had.
+        """
+        return self._program.app
+
+    @cached_property
+    def scheduler(self) -> TaskiqScheduler:
+        """Taskiq's scheduler; `scheduler = ft.scheduler` serves `taskiq scheduler app:scheduler`."""
+        return AppScheduler(self._program)
+
+    @overload
+    def task(  # type: ignore[overload-overlap]
+        self, func: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[P, R]: ...  # pyright: ignore[reportOverlappingOverload]
+    @overload
+    def task(self, func: Callable[P, R], /) -> SyncTask[P, R]: ...
+    @overload
+    def task(
+        self,
+        name: str | None = None,
+        /,
+        *,
+        timeout: float | None = None,
+        dependencies: Sequence[params.Depends] = (),
+        labels: Mapping[str, Any] | None = None,
+    ) -> TaskDecorator: ...
+
+    def task(self, target: Any = None, /, **options: Any) -> Any:
+        """Make a function a task: `@ft.task`, `@ft.task(...)` or `@ft.task("name", ...)`.
+
+        Args:
+            target: the function (bare form), or the task's name; by default it is named
+                `module:function`, as Taskiq names it.
+            **options: `timeout`, seconds after which a run is cancelled and failed;
+                `dependencies`, `Depends(...)` resolved for their effect before the task's
+                own; `labels`, a mapping of further labels for Taskiq and its middlewares.
+
+        Returns:
+            The task, a `Task[P, R]`.
+
+        Raises:
+            TaskOptionError: an unknown option, or a value that can't be used.
+            DuplicateTaskError: another task of the broker has the name.
+        """
+        return decorate(target, options, self._declare)
+
+    def include_router(self, router: TaskRouter) -> None:
+        """Give a router's tasks this app and broker.
+
+        The router's own task objects send through the first `FastTask` that includes it.
+
+        Raises:
+            DuplicateTaskError: another task of the broker has the name of one of them.
+        """
+        for func, options, handle, outer in router.declared(self._before):
+            task = handle if not handle.is_bound else make_task(func, options)
+            task.bind(self._program, outer)
+            register(self.broker, task)
+
+    def lifespan(self, user_lifespan: UserLifespan | None = None) -> Lifespan:
+        """Wrap the app's lifespan, for `FastAPI(lifespan=...)`; also a decorator.
+
+        In the web process the broker starts before the user's startup and stops after the
+        user's shutdown. In a worker, where Taskiq starts the broker, the user's lifespan
+        runs alone.
+
+        Args:
+            user_lifespan: an async context manager function or async generator function
+                that takes the app, or nothing.
+        """
+        return self._lifespan.wrap(user_lifespan)
+
+    def testing(self) -> Testing:
+        """Run tasks in memory while the returned context is entered; see `Testing`."""
+        return Testing(self._program, self._lifespan)
+
+    def __repr__(self) -> str:
+        return f"FastTask({str(self._program.reference)!r}, {type(self.broker).__name__})"
+
+    def _declare(self, func: Callable[..., Any], options: TaskOptions) -> Task[Any, Any]:
+        task = make_task(func, options)
+        task.bind(self._program, self._before)
+        register(self.broker, task)
+        return task

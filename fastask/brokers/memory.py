@@ -1,0 +1,179 @@
+"""The embedded broker: tasks run in the process that sends them.
+
+It is for first steps, tests and small apps. It is not durable: what has not run when the
+process ends is gone. Messages take the same way as with any other broker, as bytes
+through Taskiq's receiver.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cached_property
+from typing import Any
+
+from taskiq import AckableMessage, AsyncBroker, BrokerMessage, TaskiqEvents
+from taskiq.brokers.inmemory_broker import InmemoryResultBackend
+from taskiq.receiver import Receiver
+from taskiq.result import TaskiqResult
+from taskiq.utils import maybe_awaitable
+
+__all__ = ["MemoryBroker", "MemoryResults"]
+
+logger = logging.getLogger("fastask.brokers.memory")
+
+_CANCEL_TIMEOUT = 1.0  # seconds a cancelled task has for its teardown
+
+
+class MemoryResults(InmemoryResultBackend[Any]):
+    """Results in memory; each reader gets an object of its own."""
+
+    async def get_result(self, task_id: str, with_logs: bool = False) -> TaskiqResult[Any]:
+        """Give the result of a task.
+
+        Raises:
+            KeyError: there is none (yet, or any more).
+        """
+        return (await super().get_result(task_id, with_logs)).model_copy()
+
+
+class MemoryBroker(AsyncBroker):
+    """Runs tasks in the web process, after the request that sends them.
+
+    While the app's lifespan runs, tasks are queued and executed in the background; those
+    sent during its startup wait until it is complete. Without a running lifespan (a
+    script, a REPL) a task is executed before `kiq` returns.
+
+    Args:
+        max_tasks: how many tasks run at once.
+        drain_timeout: seconds to wait for queued and running tasks at shutdown.
+        max_results: how many results are kept; the oldest are dropped.
+    """
+
+    def __init__(
+        self, *, max_tasks: int = 100, drain_timeout: float = 10.0, max_results: int = 10_000
+    ) -> None:
+        super().__init__()
+        self.result_backend = MemoryResults(max_stored_results=max_results)
+        self.max_tasks = max_tasks
+        self.drain_timeout = drain_timeout
+        self._queue: deque[BrokerMessage] = deque()
+        self._running: dict[asyncio.Task[None], str] = {}
+        self._changed: asyncio.Event | None = None
+        self._is_open = False
+
+    async def startup(self) -> None:
+        """Open the queue; handlers of clients and of workers run, since it is both."""
+        await super().startup()
+        await self._fire(TaskiqEvents.WORKER_STARTUP)
+        self._is_open = True
+
+    async def shutdown(self) -> None:
+        """Close the queue and say which tasks are dropped."""
+        self._is_open = False
+        if self._queue:
+            dropped = ", ".join(f"{left.task_name} ({left.task_id})" for left in self._queue)
+            logger.warning("dropped %d queued tasks: %s", len(self._queue), dropped)
+            self._queue.clear()
+        await self._fire(TaskiqEvents.WORKER_SHUTDOWN)
+        await super().shutdown()
+
+    async def kick(self, message: BrokerMessage) -> None:
+        """Queue a message, or execute it where no lifespan runs."""
+        if self._is_open:
+            self._queue.append(message)
+            self._notify()
+        else:
+            await self._started(message)
+
+    def listen(self) -> AsyncGenerator[AckableMessage, None]:
+        """Refuse: no worker is needed.
+
+        Raises:
+            RuntimeError: always.
+        """
+        raise RuntimeError(
+            "the embedded broker runs its tasks in the web process, so no worker can serve it; "
+            "give FastTask a broker such as RedisStreamBroker to run tasks in workers"
+        )
+
+    @asynccontextmanager
+    async def consuming(self) -> AsyncIterator[None]:
+        """Execute queued tasks in the background; at the end, drain them.
+
+        Leaving waits `drain_timeout` seconds for what is queued or running, then cancels
+        what still runs and logs its names.
+        """
+        self._changed = asyncio.Event()
+        consumer = asyncio.create_task(self._consume())
+        try:
+            yield
+        finally:
+            try:
+                await self._drain()
+            finally:
+                consumer.cancel()
+                await asyncio.wait([consumer])
+                self._changed = None
+
+    async def _consume(self) -> None:
+        while True:
+            while self._queue and len(self._running) < self.max_tasks:
+                self._started(self._queue.popleft())
+            await self._change()
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(self.drain_timeout):
+                while self._queue or self._running:
+                    await self._change()
+        except TimeoutError:
+            names = ", ".join(self._running.values())
+            logger.warning(
+                "tasks still running after %s s are cancelled: %s", self.drain_timeout, names
+            )
+            await self._cancel()
+
+    async def _cancel(self) -> None:
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running, timeout=_CANCEL_TIMEOUT)
+
+    def _started(self, message: BrokerMessage) -> asyncio.Task[None]:
+        delivery = AckableMessage(data=message.message, ack=_acknowledge)
+        running = asyncio.create_task(self._receiver.callback(delivery))
+        self._running[running] = message.task_name
+        running.add_done_callback(self._ended)
+        return running
+
+    def _ended(self, running: asyncio.Task[None]) -> None:
+        name = self._running.pop(running)
+        if not running.cancelled() and (error := running.exception()) is not None:
+            logger.error("task %s was lost in Taskiq's receiver", name, exc_info=error)
+        self._notify()
+
+    async def _change(self) -> None:
+        changed: Any = self._changed  # `consuming` made it
+        changed.clear()
+        await changed.wait()
+
+    def _notify(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+
+    @cached_property
+    def _receiver(self) -> Receiver:
+        return Receiver(self, max_async_tasks=self.max_tasks, run_startup=False)
+
+    async def _fire(self, event: TaskiqEvents) -> None:
+        for handler in self.event_handlers[event]:
+            await maybe_awaitable(handler(self.state))
+
+
+def _acknowledge() -> None:
+    """Nothing is redelivered, so there is nothing to note."""

@@ -1,0 +1,88 @@
+"""The message that is being executed.
+
+Taskiq's receiver tells the message to dependencies by writing its `Context` into
+`broker.custom_dependency_context`, one dict for all messages that run at the same time
+(taskiq 0.13). `MessageContexts` takes the place of that dict: it keeps each `Context` in
+a context variable of the asyncio task that runs the message, so nobody reads another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+from starlette.requests import HTTPConnection, Request
+from taskiq import AsyncBroker, Context
+
+__all__ = ["MessageContexts", "current_context"]
+
+_current: ContextVar[Context | None] = ContextVar("fastask_message", default=None)
+
+
+def current_context() -> Context:
+    """Give Taskiq's `Context` of the message that this asyncio task runs.
+
+    Raises:
+        RuntimeError: no message is being executed here. Taskiq's receiver has announced
+            none, which is so outside of tasks, or with a release that works differently.
+    """
+    context = _current.get()
+    if context is None:
+        raise RuntimeError("Taskiq's receiver announced no message to fastask")
+    return context
+
+
+class MessageContexts(dict[Any, Any]):
+    """A broker's dependency context that keeps messages apart.
+
+    Plain Taskiq tasks of the broker resolve their dependencies from copies of it, which
+    also hold a `Request` of their own.
+
+    Args:
+        entries: what `broker.add_dependency_context` added before.
+        make_request: makes the request of one run.
+    """
+
+    def __init__(self, entries: dict[Any, Any], make_request: Callable[[], Request]) -> None:
+        super().__init__(entries)
+        self._make_request = make_request
+
+    @classmethod
+    def install(cls, broker: AsyncBroker, make_request: Callable[[], Request]) -> None:
+        """Make a broker keep its messages apart."""
+        broker.custom_dependency_context = cls(dict(broker.custom_dependency_context), make_request)
+
+    def update(self, *others: Any, **named: Any) -> None:
+        """Add entries; a message's `Context` goes to the asyncio task that runs it."""
+        entries: dict[Any, Any] = dict(*others, **named)
+        context = entries.pop(Context, None)
+        if context is not None:
+            _current.set(context)
+        super().update(entries)
+
+    def __bool__(self) -> bool:
+        return True  # Taskiq's resolver replaces a false one by a dict of its own
+
+    def __copy__(self) -> dict[Any, Any]:
+        return _OneMessage(self, self._make_request)
+
+
+class _OneMessage(dict[Any, Any]):
+    """What Taskiq's resolver works with while it resolves one plain task."""
+
+    def __init__(self, entries: dict[Any, Any], make_request: Callable[[], Request]) -> None:
+        super().__init__(entries)
+        self._make_request = make_request
+        if (context := _current.get()) is not None:
+            self[Context] = context
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(key) or key in (Request, HTTPConnection)
+
+    def __missing__(self, key: Any) -> Any:
+        if key not in (Request, HTTPConnection):
+            raise KeyError(key)
+        request = self._make_request()
+        self[Request] = self[HTTPConnection] = request
+        return request

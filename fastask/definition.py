@@ -1,0 +1,181 @@
+"""One task: its function, what is injected into it, and what its messages carry."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any
+
+from pydantic import PydanticUserError
+
+from fastask.exceptions import DependencyError, UnboundTaskError, UnresolvableTasksError
+from fastask.markers import Marker
+from fastask.plan.nodes import Node, TreeReader
+from fastask.plan.run import Execution, call_in_thread
+from fastask.plan.steps import Plan, flatten
+from fastask.program import Program
+from fastask.signatures import Kind, kind_of, typed_return
+from fastask.wire import ArgumentsWire, ResultWire
+
+__all__ = ["Definition"]
+
+
+class Definition:
+    """What is known of a task, compiled when it is first needed.
+
+    Annotations may name what is defined later in the module, so nothing is evaluated when
+    the task is declared.
+
+    Args:
+        name: the task's name.
+        func: its function.
+        dependencies: markers of dependencies that are resolved for their effect.
+    """
+
+    def __init__(
+        self, name: str, func: Callable[..., Any], dependencies: Sequence[Marker] = ()
+    ) -> None:
+        self.name = name
+        self.func = func
+        self._dependencies = tuple(dependencies)
+        self._program: Program | None = None
+        self._plans: tuple[Mapping[Any, Any], Plan] | None = None
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the task belongs to a program."""
+        return self._program is not None
+
+    @property
+    def program(self) -> Program:
+        """What it shares with the other tasks.
+
+        Raises:
+            UnboundTaskError: its router is not included yet.
+        """
+        if self._program is None:
+            reason = "belongs to a TaskRouter that is not included; call ft.include_router(router)"
+            raise UnboundTaskError(self.name, reason)
+        return self._program
+
+    def bind(self, program: Program, before: Sequence[Marker]) -> None:
+        """Give it a program, and dependencies that are resolved before its own."""
+        self._program = program
+        self._dependencies = (*before, *self._dependencies)
+
+    def compile(self) -> None:
+        """Read everything that a run needs.
+
+        Raises:
+            UnresolvableTasksError: a parameter can't be given, or an annotation can't be used.
+        """
+        self.plan()
+        self.arguments  # noqa: B018 - compiled on first use
+        self.results  # noqa: B018
+
+    @cached_property
+    def arguments(self) -> ArgumentsWire:
+        """The arguments of its messages.
+
+        Raises:
+            UnresolvableTasksError: pydantic has no schema for an annotation.
+        """
+        root = self._root
+        injected = [child.name for child in root.children if child.name is not None]
+        injected += [*root.provided, *root.defaults]
+        try:
+            return ArgumentsWire(self.name, root.messaged, injected)
+        except PydanticUserError as error:
+            raise self._unusable("a parameter", error) from error
+
+    @cached_property
+    def return_type(self) -> Any:
+        """The evaluated return annotation."""
+        return typed_return(self.func)
+
+    @cached_property
+    def results(self) -> ResultWire:
+        """Its result.
+
+        Raises:
+            UnresolvableTasksError: pydantic has no schema for the return annotation.
+        """
+        try:
+            return ResultWire(self.name, self.return_type)
+        except PydanticUserError as error:
+            raise self._unusable("the return value", error) from error
+
+    def plan(self) -> Plan:
+        """Give the plan for the overrides that hold now.
+
+        Raises:
+            UnresolvableTasksError: a parameter can't be given.
+        """
+        overrides = self.program.overrides()
+        if self._plans is None or self._plans[0] != overrides:
+            self._plans = (dict(overrides), self._compiled(overrides))
+        return self._plans[1]
+
+    async def run(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], context: Callable[[], Any]
+    ) -> Any:
+        """Check the arguments, resolve the dependencies and call the function.
+
+        Args:
+            args: positional arguments, in their own types or as a message has them.
+            kwargs: keyword arguments, likewise.
+            context: makes Taskiq's `Context` when a dependency asks for it.
+
+        Returns:
+            What the function returns.
+
+        Raises:
+            InvalidArgumentsError: the arguments don't fit; nothing was called.
+            UnresolvableTasksError: a parameter can't be given.
+            BaseException: whatever the task or a dependency raises.
+        """
+        plan = self.plan()
+        checked, named = self.arguments.load(args, kwargs)
+        for position, name, default in self._http_defaults:
+            if name not in named and position >= len(checked):
+                named[name] = default()
+        return await Execution(plan, self.program, context).call(self._call, checked, named)
+
+    @cached_property
+    def _root(self) -> Node:
+        return self._reader.task(self.name, self.func, self._dependencies)
+
+    @cached_property
+    def _reader(self) -> TreeReader:
+        return TreeReader(self.program.broker.custom_dependency_context)
+
+    @cached_property
+    def _http_defaults(self) -> list[tuple[int, str, Callable[[], Any]]]:
+        """Parameters whose default is in a marker such as `Query(5)`, with their positions."""
+        return [
+            (position, spec.name, spec.default)
+            for position, spec in enumerate(self._root.messaged)
+            if spec.field is not None
+        ]
+
+    @cached_property
+    def _call(self) -> Callable[..., Awaitable[Any]]:
+        func = self.func
+        if kind_of(func) is Kind.ASYNC:
+            return func
+
+        async def in_thread(*args: Any, **kwargs: Any) -> Any:
+            return await call_in_thread(partial(func, *args, **kwargs), self.program.limiter)
+
+        return in_thread
+
+    def _compiled(self, overrides: Mapping[Any, Any]) -> Plan:
+        try:
+            return flatten(self._root, self._reader, overrides)
+        except ExceptionGroup as group:
+            raise UnresolvableTasksError([str(error) for error in group.exceptions]) from None
+
+    def _unusable(self, what: str, error: PydanticUserError) -> UnresolvableTasksError:
+        reason = f"the annotation of {what} can't be used ({error.message})"
+        problem = DependencyError((self.name,), reason, "annotate it with a type pydantic knows")
+        return UnresolvableTasksError([str(problem)])

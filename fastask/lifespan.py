@@ -1,0 +1,206 @@
+"""The app's lifespan: around the web process, and again in every worker.
+
+Web process: broker up, user's startup, serve, user's shutdown, broker down. Worker:
+Taskiq starts the broker, and the app's whole lifespan is entered and left in one asyncio
+task, so that task groups and context variables inside it work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeAlias
+
+from fastapi import FastAPI
+from taskiq import AsyncBroker
+
+from fastask.brokers.memory import MemoryBroker
+from fastask.program import Program
+
+__all__ = ["AppLifespan", "Lifespan", "LifespanOwner", "UserLifespan"]
+
+State: TypeAlias = Mapping[str, Any]
+Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[State]]
+UserLifespan: TypeAlias = Callable[
+    [FastAPI],
+    AbstractAsyncContextManager[State | None] | AsyncGenerator[State | None, None],
+]
+
+
+class LifespanOwner:
+    """Holds an async context manager open in one asyncio task of its own.
+
+    anyio's cancel scopes, and so task groups, must be left in the task that entered them;
+    Taskiq's startup and shutdown run in different ones (taskiq 0.13).
+
+    Args:
+        context: what to enter and to leave.
+    """
+
+    def __init__(self, context: AbstractAsyncContextManager[Any]) -> None:
+        self._context = context
+        self._leave = asyncio.Event()
+        self._entered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._task: asyncio.Task[None] | None = None
+
+    async def enter(self) -> Any:
+        """Enter the context.
+
+        Returns:
+            What it yields.
+
+        Raises:
+            BaseException: what its startup raises.
+        """
+        self._task = asyncio.create_task(self._hold(), name="fastask lifespan")
+        try:
+            await asyncio.wait([self._task, self._entered], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            raise
+        if not self._entered.done():
+            await self._task  # raises what the startup raised
+        return self._entered.result()
+
+    async def leave(self) -> None:
+        """Leave the context.
+
+        Raises:
+            BaseException: what its shutdown raises.
+        """
+        if self._task is not None:
+            self._leave.set()
+            await self._task
+
+    async def _hold(self) -> None:
+        async with self._context as yielded:
+            self._entered.set_result(yielded)
+            await self._leave.wait()
+
+
+class AppLifespan:
+    """The lifespan of one `FastTask`'s app.
+
+    Args:
+        program: the app and its broker.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._is_running = False
+        self._is_entering = False
+        self._owner: LifespanOwner | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the app is started here, by a server, a worker or a test."""
+        return self._is_running
+
+    def wrap(self, user: UserLifespan | None) -> Lifespan:
+        """Put the broker around a user's lifespan.
+
+        Args:
+            user: an async context manager function, an async generator function, or nothing.
+        """
+        opened = _context_function(user)
+
+        @asynccontextmanager
+        async def lifespan(app: FastAPI) -> AsyncIterator[State]:
+            if self._is_entering:  # from `enter`, which leaves the broker alone
+                self._is_entering = False
+                async with opened(app) as state:
+                    yield state
+            elif self._owner is not None:  # a test has entered it before its client does
+                yield self._program.state
+            else:
+                async with _started(self._program.broker), opened(app) as state:
+                    async with self._running(state), _consuming(self._program.broker):
+                        yield state
+
+        return lifespan
+
+    async def enter(self) -> None:
+        """Enter the app's whole lifespan, in an asyncio task of its own.
+
+        Does nothing where the app is started already: a lifespan that starts the broker
+        itself gets here again.
+
+        Raises:
+            AppImportError: the app can't be had.
+            BaseException: what the lifespan's startup raises.
+        """
+        if self._is_running:
+            return
+        app = self._program.app
+        self._is_running = self._is_entering = True
+        try:
+            self._owner = LifespanOwner(app.router.lifespan_context(app))
+            self._program.state = dict(await self._owner.enter() or {})
+        except BaseException:
+            self._is_running = False
+            self._owner = None
+            raise
+        finally:
+            self._is_entering = False
+
+    async def leave(self) -> None:
+        """Leave what `enter` entered.
+
+        Raises:
+            BaseException: what the lifespan's shutdown raises.
+        """
+        owner, self._owner = self._owner, None
+        if owner is None:
+            return
+        try:
+            await owner.leave()
+        finally:
+            self._is_running = False
+            self._program.state = {}
+
+    @asynccontextmanager
+    async def _running(self, state: State | None) -> AsyncIterator[None]:
+        self._program.state = dict(state or {})
+        self._is_running = True
+        try:
+            yield
+        finally:
+            self._is_running = False
+            self._program.state = {}
+
+
+def _context_function(user: UserLifespan | None) -> Lifespan:
+    if user is None:
+        return _nothing
+    opened: Any = asynccontextmanager(user) if inspect.isasyncgenfunction(user) else user
+    return opened  # type: ignore[no-any-return]
+
+
+@asynccontextmanager
+async def _nothing(app: FastAPI) -> AsyncIterator[Any]:
+    yield None
+
+
+@asynccontextmanager
+async def _started(broker: AsyncBroker) -> AsyncIterator[None]:
+    """Start a broker as its client; in a worker or scheduler Taskiq starts it."""
+    if broker.is_worker_process or broker.is_scheduler_process:
+        yield
+        return
+    await broker.startup()
+    try:
+        yield
+    finally:
+        await broker.shutdown()
+
+
+@asynccontextmanager
+async def _consuming(broker: AsyncBroker) -> AsyncIterator[None]:
+    if isinstance(broker, MemoryBroker):
+        async with broker.consuming():
+            yield
+    else:
+        yield

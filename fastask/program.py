@@ -1,0 +1,82 @@
+"""What the tasks of one `FastTask` share: the app, its lifespan's state, the broker, threads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import anyio.lowlevel
+from anyio import CapacityLimiter
+from fastapi import FastAPI, Request
+from taskiq import AsyncBroker
+
+from fastask.loading import AppReference
+from fastask.request import RequestFactory
+
+__all__ = ["Program"]
+
+
+class Program:
+    """One app and its broker.
+
+    Args:
+        app: names the app.
+        broker: the broker of its tasks.
+        requests: makes the requests that tasks see.
+        threads: how many blocking calls of tasks may run at once; `None` is the limit that
+            FastAPI's routes have too, anyio's 40.
+
+    Attributes:
+        state: what the app's lifespan yielded, while it runs.
+    """
+
+    def __init__(
+        self,
+        app: AppReference,
+        broker: AsyncBroker,
+        requests: RequestFactory,
+        threads: int | None = None,
+    ) -> None:
+        self.reference = app
+        self.broker = broker
+        self.state: Mapping[str, Any] = {}
+        self._requests = requests
+        self._threads = threads
+        self._limiters: anyio.lowlevel.RunVar[CapacityLimiter] = anyio.lowlevel.RunVar(
+            f"fastask_threads_{id(self)}"
+        )
+
+    @property
+    def app(self) -> FastAPI:
+        """The app, imported on first use.
+
+        Raises:
+            AppImportError: it can't be had.
+        """
+        return self.reference.load()
+
+    @property
+    def limiter(self) -> CapacityLimiter | None:
+        """The limit of threads of the running event loop."""
+        if self._threads is None:
+            return None
+        limiter = self._limiters.get(None)
+        if limiter is None:
+            limiter = CapacityLimiter(self._threads)
+            self._limiters.set(limiter)
+        return limiter
+
+    def request(self) -> Request:
+        """Make the request of one task run."""
+        return self._requests.make(self.app, self.state)
+
+    def extra(self, asked: type) -> Any:
+        """Give what `broker.add_dependency_context` provides for a class."""
+        return self.broker.custom_dependency_context[asked]
+
+    def overrides(self) -> Mapping[Any, Any]:
+        """Give the overrides that hold now: the app's, and below them the broker's."""
+        ours, taskiqs = self.app.dependency_overrides, self.broker.dependency_overrides
+        if not taskiqs:
+            return ours
+        return {**taskiqs, **ours}

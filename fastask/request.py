@@ -1,0 +1,105 @@
+"""The request that dependencies get in a task.
+
+No HTTP request stands behind it: its scope is complete, its values are empty, and it
+never carries anything of the request in which the task was sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, NoReturn
+from urllib.parse import SplitResult, urlsplit
+
+from fastapi import FastAPI, Request
+
+from fastask.exceptions import NoHTTPBodyError
+
+__all__ = ["RequestFactory", "TaskRequest"]
+
+_PORTS = {"http": 80, "https": 443}
+# Not an address: an allow-list of addresses must never let a task pass.
+_CLIENT = ("task", 0)
+
+
+class TaskRequest(Request):
+    """A request without a body, for the dependencies of one task run."""
+
+    def __init__(self, scope: dict[str, Any]) -> None:
+        super().__init__(scope, _no_receive)
+
+    def stream(self) -> AsyncGenerator[bytes, None]:
+        """Raise `NoHTTPBodyError`."""
+        raise NoHTTPBodyError("stream()")
+
+    async def body(self) -> bytes:
+        """Raise `NoHTTPBodyError`."""
+        raise NoHTTPBodyError("body()")
+
+    async def json(self) -> Any:
+        """Raise `NoHTTPBodyError`."""
+        raise NoHTTPBodyError("json()")
+
+    def form(self, **limits: Any) -> NoReturn:
+        """Raise `NoHTTPBodyError`."""
+        raise NoHTTPBodyError("form()")
+
+    async def is_disconnected(self) -> bool:
+        """Tell that nobody has gone away."""
+        return False
+
+
+async def _no_receive() -> NoReturn:
+    raise NoHTTPBodyError("receive()")
+
+
+class RequestFactory:
+    """Makes the requests of one app's tasks.
+
+    Args:
+        base_url: what links made by `request.url_for` start with, such as
+            `"https://example.org"`. A path in it is used as the root path; without one,
+            the root path is the app's. Default: `http://localhost`.
+
+    Raises:
+        ValueError: `base_url` is not an absolute `http` or `https` URL.
+    """
+
+    def __init__(self, base_url: str | None = None) -> None:
+        parts = urlsplit(base_url or "http://localhost")
+        if parts.scheme not in _PORTS or not parts.hostname:
+            raise ValueError(
+                f"base_url {base_url!r} is no absolute URL; write it as 'https://example.org'"
+            )
+        self._parts: SplitResult = parts
+
+    def make(self, app: FastAPI, state: Mapping[str, Any]) -> TaskRequest:
+        """Make the request of one run.
+
+        Args:
+            app: the app; its router resolves names in `url_for`.
+            state: what the lifespan yielded; the run gets a copy of its own.
+        """
+        parts = self._parts
+        root_path = parts.path.rstrip("/") or app.root_path
+        path = f"{root_path}/"
+        return TaskRequest(
+            {
+                "type": "http",
+                "asgi": {"version": "3.0", "spec_version": "2.4"},
+                "http_version": "1.1",
+                "method": "GET",
+                "scheme": parts.scheme,
+                "server": (parts.hostname, parts.port or _PORTS[parts.scheme]),
+                "client": _CLIENT,
+                "root_path": root_path,
+                "app_root_path": root_path,
+                "path": path,
+                "raw_path": path.encode(),
+                "query_string": b"",
+                "headers": [],
+                "path_params": {},
+                "state": dict(state),
+                "app": app,
+                "router": app.router,
+            }
+        )
