@@ -12,7 +12,7 @@ from taskiq import AsyncBroker, TaskiqScheduler
 from fastask.brokers import broker_from
 from fastask.context import MessageContexts
 from fastask.declare import TaskDecorator, TaskOptions, make_task, markers_of, register
-from fastask.depends import depends
+from fastask.depends import DependsMethod
 from fastask.lifespan import AppLifespan, Lifespan, UserLifespan
 from fastask.loading import AppLike, AppReference
 from fastask.program import Program
@@ -29,7 +29,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class FastTask:
+class FastTask(DependsMethod):
     """A FastAPI app and its Taskiq worker as one program.
 
     Args:
@@ -50,8 +50,6 @@ class FastTask:
         TaskOptionError: an entry of `dependencies` is no marker.
         ValueError: `base_url` is not absolute, or `threads` is below 1.
     """
-
-    depends = staticmethod(depends)
 
     def __init__(
         self,
@@ -88,7 +86,7 @@ class FastTask:
 
     @cached_property
     def scheduler(self) -> TaskiqScheduler:
-        """Taskiq's scheduler; `scheduler = ft.scheduler` serves `taskiq scheduler app:scheduler`."""
+        """Taskiq's scheduler; `scheduler = ft.scheduler` serves `taskiq scheduler`."""
         return AppScheduler(self._program)
 
     @overload

@@ -116,9 +116,14 @@ class AppLifespan:
             elif self._owner is not None:  # a test has entered it before its client does
                 yield self._program.state
             else:
-                async with _started(self._program.broker), opened(app) as state:
-                    async with self._running(state), _consuming(self._program.broker):
-                        yield state
+                broker = self._program.broker
+                async with (
+                    _started(broker),
+                    opened(app) as state,
+                    self._running(state),
+                    _consuming(broker),
+                ):
+                    yield state
 
         return lifespan
 

@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 from fastapi import params
 
 from fastask.declare import TaskDecorator, TaskOptions, make_task, markers_of
+from fastask.depends import DependsMethod
 from fastask.exceptions import TaskOptionError
 from fastask.markers import Marker
 from fastask.task import AsyncTask, SyncTask, Task
@@ -18,7 +19,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class TaskRouter:
+class TaskRouter(DependsMethod):
     """A group of tasks without a broker, to be included with `ft.include_router(router)`.
 
     Args:

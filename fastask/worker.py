@@ -22,6 +22,7 @@ __all__ = ["Worker"]
 logger = logging.getLogger("fastask.worker")
 
 _STOP_TIMEOUT = 5.0  # seconds
+_LAST_WORDS = 0.3  # seconds in which the manager logs that it has sent the signal
 
 
 class Worker:
@@ -107,6 +108,7 @@ class Worker:
             os.kill(manager.pid or 0, signal.SIGTERM)
         with suppress(TimeoutError):
             await asyncio.wait_for(answered.wait(), _STOP_TIMEOUT)
+            await asyncio.sleep(_LAST_WORDS)
         with suppress(Exception):
             await asyncio.wait_for(self._program.broker.shutdown(), _STOP_TIMEOUT)
         logger.critical("%s", error)
