@@ -53,16 +53,12 @@ class MessageContexts(dict[Any, Any]):
         """Make a broker keep its messages apart."""
         broker.custom_dependency_context = cls(dict(broker.custom_dependency_context), make_request)
 
-    def update(self, *others: Any, **named: Any) -> None:
+    def update(self, entries: dict[Any, Any]) -> None:  # type: ignore[override]
         """Add entries; a message's `Context` goes to the asyncio task that runs it."""
-        entries: dict[Any, Any] = dict(*others, **named)
-        context = entries.pop(Context, None)
+        context = entries.get(Context)
         if context is not None:
             _current.set(context)
-        super().update(entries)
-
-    def __bool__(self) -> bool:
-        return True  # Taskiq's resolver replaces a false one by a dict of its own
+        super().update(entries)  # the last `Context` stays here too, and nobody reads it
 
     def __copy__(self) -> dict[Any, Any]:
         return _OneMessage(self, self._make_request)

@@ -10,9 +10,10 @@ from pydantic import PydanticUserError
 
 from fastask.exceptions import DependencyError, UnboundTaskError, UnresolvableTasksError
 from fastask.markers import Marker
+from fastask.plan.calls import call_in_thread
 from fastask.plan.nodes import Node, TreeReader
-from fastask.plan.run import Execution, call_in_thread
-from fastask.plan.steps import Plan, flatten
+from fastask.plan.run import Executor, executor
+from fastask.plan.steps import flatten
 from fastask.program import Program
 from fastask.signatures import Kind, kind_of, typed_return
 from fastask.wire import ArgumentsWire, ResultWire
@@ -39,7 +40,7 @@ class Definition:
         self.func = func
         self._dependencies = tuple(dependencies)
         self._program: Program | None = None
-        self._plans: tuple[Mapping[Any, Any], Plan] | None = None
+        self._overridden: tuple[Mapping[Any, Any], Executor] | None = None
 
     @property
     def is_bound(self) -> bool:
@@ -69,7 +70,7 @@ class Definition:
         Raises:
             UnresolvableTasksError: a parameter can't be given, or an annotation can't be used.
         """
-        self.plan()
+        self.executor()
         self.arguments  # noqa: B018 - compiled on first use
         self.results  # noqa: B018
 
@@ -105,26 +106,26 @@ class Definition:
         except PydanticUserError as error:
             raise self._unusable("the return value", error) from error
 
-    def plan(self) -> Plan:
-        """Give the plan for the overrides that hold now.
+    def executor(self) -> Executor:
+        """Give what runs the task with the overrides that hold now.
 
         Raises:
             UnresolvableTasksError: a parameter can't be given.
         """
         overrides = self.program.overrides()
-        if self._plans is None or self._plans[0] != overrides:
-            self._plans = (dict(overrides), self._compiled(overrides))
-        return self._plans[1]
+        if not overrides:
+            return self._plain
+        if self._overridden is None or self._overridden[0] != overrides:
+            self._overridden = (dict(overrides), self._compiled(overrides))
+        return self._overridden[1]
 
-    async def run(
-        self, args: Sequence[Any], kwargs: Mapping[str, Any], context: Callable[[], Any]
-    ) -> Any:
+    async def run(self, args: Sequence[Any], kwargs: Mapping[str, Any], context: Any) -> Any:
         """Check the arguments, resolve the dependencies and call the function.
 
         Args:
             args: positional arguments, in their own types or as a message has them.
             kwargs: keyword arguments, likewise.
-            context: makes Taskiq's `Context` when a dependency asks for it.
+            context: Taskiq's `Context`, or a function that makes it when it is asked for.
 
         Returns:
             What the function returns.
@@ -134,12 +135,16 @@ class Definition:
             UnresolvableTasksError: a parameter can't be given.
             BaseException: whatever the task or a dependency raises.
         """
-        plan = self.plan()
+        execute = self.executor()
         checked, named = self.arguments.load(args, kwargs)
         for position, name, default in self._http_defaults:
             if name not in named and position >= len(checked):
                 named[name] = default()
-        return await Execution(plan, self.program, context).call(self._call, checked, named)
+        return await execute(checked, named, context)
+
+    @cached_property
+    def _plain(self) -> Executor:
+        return self._compiled({})
 
     @cached_property
     def _root(self) -> Node:
@@ -169,11 +174,12 @@ class Definition:
 
         return in_thread
 
-    def _compiled(self, overrides: Mapping[Any, Any]) -> Plan:
+    def _compiled(self, overrides: Mapping[Any, Any]) -> Executor:
         try:
-            return flatten(self._root, self._reader, overrides)
+            plan = flatten(self._root, self._reader, overrides)
         except ExceptionGroup as group:
             raise UnresolvableTasksError([str(error) for error in group.exceptions]) from None
+        return executor(plan, self._call, self.program)
 
     def _unusable(self, what: str, error: PydanticUserError) -> UnresolvableTasksError:
         reason = f"the annotation of {what} can't be used ({error.message})"

@@ -140,7 +140,7 @@ class DependencyError(FastaskError):
 
 
 class UnresolvableTasksError(FastaskError):
-    """Every task of an app that can't be resolved, found when a worker starts.
+    """What the tasks of an app ask for and can't be given, found when a worker starts.
 
     Attributes:
         problems: one rendered `DependencyError` for each problem.
@@ -151,9 +151,8 @@ class UnresolvableTasksError(FastaskError):
         self.problems = tuple(problems)
 
     def __str__(self) -> str:
-        count = len(self.problems)
-        head = "1 task can't" if count == 1 else f"{count} tasks can't"
-        return "\n".join([f"{head} be resolved:", *(f"  - {line}" for line in self.problems)])
+        head = "tasks ask for what they can't be given:"
+        return "\n".join([head, *(f"  - {line}" for line in self.problems)])
 
 
 class InvalidArgumentsError(FastaskError, TypeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import anyio.lowlevel
@@ -46,7 +47,7 @@ class Program:
             f"fastask_threads_{id(self)}"
         )
 
-    @property
+    @cached_property
     def app(self) -> FastAPI:
         """The app, imported on first use.
 
@@ -77,6 +78,4 @@ class Program:
     def overrides(self) -> Mapping[Any, Any]:
         """Give the overrides that hold now: the app's, and below them the broker's."""
         ours, taskiqs = self.app.dependency_overrides, self.broker.dependency_overrides
-        if not taskiqs:
-            return ours
-        return {**taskiqs, **ours}
+        return {**taskiqs, **ours} if taskiqs else ours

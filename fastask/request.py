@@ -71,6 +71,8 @@ class RequestFactory:
                 f"base_url {base_url!r} is no absolute URL; write it as 'https://example.org'"
             )
         self._parts: SplitResult = parts
+        self._app: FastAPI | None = None
+        self._scope: dict[str, Any] = {}
 
     def make(self, app: FastAPI, state: Mapping[str, Any]) -> TaskRequest:
         """Make the request of one run.
@@ -79,27 +81,27 @@ class RequestFactory:
             app: the app; its router resolves names in `url_for`.
             state: what the lifespan yielded; the run gets a copy of its own.
         """
+        if self._app is not app:
+            self._app, self._scope = app, self._scope_of(app)
+        return TaskRequest({**self._scope, "headers": [], "path_params": {}, "state": dict(state)})
+
+    def _scope_of(self, app: FastAPI) -> dict[str, Any]:
+        """What the scopes of all runs have in common."""
         parts = self._parts
         root_path = parts.path.rstrip("/") or app.root_path
-        path = f"{root_path}/"
-        return TaskRequest(
-            {
-                "type": "http",
-                "asgi": {"version": "3.0", "spec_version": "2.4"},
-                "http_version": "1.1",
-                "method": "GET",
-                "scheme": parts.scheme,
-                "server": (parts.hostname, parts.port or _PORTS[parts.scheme]),
-                "client": _CLIENT,
-                "root_path": root_path,
-                "app_root_path": root_path,
-                "path": path,
-                "raw_path": path.encode(),
-                "query_string": b"",
-                "headers": [],
-                "path_params": {},
-                "state": dict(state),
-                "app": app,
-                "router": app.router,
-            }
-        )
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": parts.scheme,
+            "server": (parts.hostname, parts.port or _PORTS[parts.scheme]),
+            "client": _CLIENT,
+            "root_path": root_path,
+            "app_root_path": root_path,
+            "path": f"{root_path}/",
+            "raw_path": f"{root_path}/".encode(),
+            "query_string": b"",
+            "app": app,
+            "router": app.router,
+        }

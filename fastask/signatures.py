@@ -107,7 +107,7 @@ def name_of(call: Any) -> str:
     """Name a callable for people, without its address."""
     bare = _without_partials(call)
     name = getattr(bare, "__qualname__", None) or type(bare).__qualname__
-    return str(name).replace("<locals>.", "")
+    return str(name).rpartition("<locals>.")[2]
 
 
 def location_of(call: Any) -> str:

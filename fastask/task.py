@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from functools import update_wrapper
+from inspect import Signature
 from time import monotonic
 from typing import Any, Generic, ParamSpec, Self, TypeVar
 
@@ -28,6 +29,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _FIRST_POLL, _LAST_POLL = 0.002, 0.25  # seconds
+_SHOWN = ("__module__", "__name__", "__qualname__", "__doc__")
 
 
 class Enqueued(AsyncTaskiqTask[R]):
@@ -302,14 +304,14 @@ def _target(definition: Definition) -> Callable[..., Coroutine[Any, Any, Any]]:
     """What Taskiq's receiver calls: message parameters alone, nothing for it to resolve."""
 
     async def target(*args: Any, **kwargs: Any) -> Any:
-        context = current_context()
-        returned = await definition.run(args, kwargs, lambda: context)
+        returned = await definition.run(args, kwargs, current_context())
         return definition.results.dump(returned)
 
-    target.__name__ = definition.func.__name__
-    target.__qualname__ = definition.func.__qualname__
-    target.__module__ = definition.func.__module__
-    target.__doc__ = definition.func.__doc__
+    update_wrapper(target, definition.func, assigned=_SHOWN, updated=())
+    del target.__wrapped__  # type: ignore[attr-defined] # the signature stays the target's own
+    # Taskiq would parse arguments by what it sees here, for each message again.
+    target.__annotations__ = {}
+    target.__signature__ = Signature()  # type: ignore[attr-defined]
     return target
 
 

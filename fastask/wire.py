@@ -19,7 +19,8 @@ from fastask.markers import ParameterSpec
 __all__ = ["ArgumentsWire", "ResultWire"]
 
 _ARBITRARY = ConfigDict(arbitrary_types_allowed=True)
-# Values of exactly these types are their own JSON form.
+# Values of exactly these types are their own JSON form, and need no check where the
+# annotation is their very type.
 _PLAIN = frozenset({int, float, str, bool, type(None)})
 
 
@@ -48,6 +49,8 @@ class ArgumentsWire:
             spec.name: dumper for spec, dumper in zip(specs, self._dumpers, strict=True)
         }
         self._names = [spec.name for spec in specs]
+        self._exact = [(spec.name, _exact_type(spec)) for spec in specs]
+        self._positional = sum(self._positions)
         self._more = {
             spec.parameter.kind: dumper
             for spec, dumper in zip(specs, self._dumpers, strict=True)
@@ -79,6 +82,8 @@ class ArgumentsWire:
         Raises:
             InvalidArgumentsError: as `dump`.
         """
+        if self._fits(args, kwargs):
+            return tuple(args), dict(kwargs)
         if not self._injected.isdisjoint(kwargs):
             raise self._forged(kwargs)
         try:
@@ -89,6 +94,19 @@ class ArgumentsWire:
             raise InvalidArgumentsError(self._task, self._problems(error)) from None
         # Defaults stay the function's own: a message holds what the caller gave.
         return positional, {name: value for name, value in named.items() if name in kwargs}
+
+    def _fits(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Whether all parameters are given, once, in values of their very types."""
+        given = len(args)
+        if given + len(kwargs) != len(self._exact):
+            return False
+        for value, (_, exact) in zip(args, self._exact, strict=False):
+            if type(value) is not exact:
+                return False
+        for name, exact in self._exact[given:]:
+            if name not in kwargs or type(kwargs[name]) is not exact:
+                return False
+        return given <= self._positional
 
     def _dump_positional(self, index: int, value: Any) -> Any:
         if type(value) in _PLAIN:
@@ -145,6 +163,7 @@ class ResultWire:
     def __init__(self, task: str, annotation: Any) -> None:
         self._task = task
         self._adapter = _adapter(annotation)
+        self._exact = _plain_type(annotation)
 
     def dump(self, value: Any) -> Any:
         """Check a result and turn it into a JSON-compatible value.
@@ -152,6 +171,8 @@ class ResultWire:
         Raises:
             InvalidResultError: it does not fit the annotation, or has no JSON form.
         """
+        if type(value) is self._exact:
+            return value
         try:
             checked = self._adapter.validate_python(value)
             return _dumped(self._adapter, checked)
@@ -195,6 +216,21 @@ def _is_positional(spec: ParameterSpec) -> bool:
         inspect.Parameter.POSITIONAL_ONLY,
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
     )
+
+
+def _exact_type(spec: ParameterSpec) -> type | None:
+    """The type whose very values a parameter takes without a check."""
+    plain = spec.parameter.kind in (
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.KEYWORD_ONLY,
+    )
+    return _plain_type(spec.parameter.annotation) if plain and spec.field is None else None
+
+
+def _plain_type(annotation: Any) -> type | None:
+    if annotation is None:
+        return type(None)
+    return annotation if isinstance(annotation, type) and annotation in _PLAIN else None
 
 
 def _dumper(spec: ParameterSpec) -> Callable[[Any], Any]:

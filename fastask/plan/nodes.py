@@ -18,20 +18,19 @@ from taskiq_dependencies import ParamInfo
 from fastask.adapter import original
 from fastask.exceptions import DependencyError
 from fastask.markers import INJECTED, Marker, ParameterSpec, Scope, read_parameter
-from fastask.plan.values import Provided
+from fastask.plan import values
 from fastask.signatures import Kind, kind_of, name_of, typed_parameters
 
 __all__ = ["Node", "TreeReader"]
 
 Chain: TypeAlias = tuple[str, ...]
 
-_PROVIDED: tuple[tuple[type, Provided], ...] = (
-    (HTTPConnection, Provided.REQUEST),
-    (Response, Provided.RESPONSE),
-    (BackgroundTasks, Provided.BACKGROUND_TASKS),
-    (SecurityScopes, Provided.SECURITY_SCOPES),
-    (Context, Provided.CONTEXT),
-    (TaskiqState, Provided.STATE),
+_PROVIDED: tuple[tuple[type, values.Provider], ...] = (
+    (HTTPConnection, values.request),
+    (Response, values.response),
+    (BackgroundTasks, values.background_tasks),
+    (Context, values.context),
+    (TaskiqState, values.state),
 )
 _REMEDY = "give it a default, or override the dependency with one that works in a task"
 
@@ -49,6 +48,7 @@ class Node:
         parent_scopes: OAuth2 scopes of those who asked for it.
         children: what it depends on, in the order of its parameters.
         provided: parameter name to what the run provides for it.
+        scoped: parameters that get the OAuth2 scopes that hold here.
         defaults: parameters that get their default.
         fixed: parameters whose value the declaration tells.
         messaged: on the root, the parameters that a message carries.
@@ -62,7 +62,8 @@ class Node:
     spec: ParameterSpec | None = None
     parent_scopes: tuple[str, ...] = ()
     children: list[Node] = field(default_factory=list)
-    provided: dict[str, Provided | type] = field(default_factory=dict)
+    provided: dict[str, values.Provider] = field(default_factory=dict)
+    scoped: list[str] = field(default_factory=list)
     defaults: dict[str, ParameterSpec] = field(default_factory=dict)
     fixed: dict[str, Any] = field(default_factory=dict)
     messaged: list[ParameterSpec] = field(default_factory=list)
@@ -84,7 +85,7 @@ class Node:
         call: Any = self.call
         return (
             bool(self.marker.scopes)
-            or Provided.SECURITY_SCOPES in self.provided.values()
+            or bool(self.scoped)
             or isinstance(call, SecurityBase)
             or any(child.uses_scopes for child in self.children)
         )
@@ -182,9 +183,11 @@ class TreeReader:
         asked = _provided_by_name(spec)
         if (provided := self._provided(asked)) is not None:
             node.provided[spec.name] = provided
+        elif _is_kind_of(asked, SecurityScopes):
+            node.scoped.append(spec.name)
         elif spec.marker is not None:
             node.children.append(self.child(node, spec.marker, spec))
-        elif isinstance(asked, type) and issubclass(asked, WebSocket):
+        elif _is_kind_of(asked, WebSocket):
             remedy = "use another dependency in tasks"
             self._problem(node, "it asks for a WebSocket, which no task has", remedy, spec.name)
         elif from_message and spec.parameter.default is not INJECTED and _in_message(spec):
@@ -198,15 +201,19 @@ class TreeReader:
         else:
             self._problem(node, _missing(spec), _REMEDY, spec.name)
 
-    def _provided(self, asked: Any) -> Provided | type | None:
-        if not isinstance(asked, type) or issubclass(asked, WebSocket):
+    def _provided(self, asked: Any) -> values.Provider | None:
+        if _is_kind_of(asked, WebSocket):
             return None
-        if asked in self._extra:
-            return asked
-        return next((what for base, what in _PROVIDED if issubclass(asked, base)), None)
+        if isinstance(asked, type) and asked in self._extra:
+            return values.extra(asked)
+        return next((make for base, make in _PROVIDED if _is_kind_of(asked, base)), None)
 
     def _problem(self, node: Node, reason: str, remedy: str, *below: str) -> None:
         node.problems.append(DependencyError((*node.chain, *below), reason, remedy))
+
+
+def _is_kind_of(asked: Any, base: type) -> bool:
+    return isinstance(asked, type) and issubclass(asked, base)
 
 
 def _provided_by_name(spec: ParameterSpec) -> Any:

@@ -1,241 +1,143 @@
-"""One execution of a plan: values are made, the task is called, everything is closed."""
+"""A plan made executable: values are made, the task is called, everything is closed."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-    contextmanager,
-)
-from functools import partial
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn, TypeAlias
 
-import anyio.to_thread
-from anyio import CancelScope, CapacityLimiter
-from fastapi import BackgroundTasks, Request, Response
-from fastapi.security import SecurityScopes
+from anyio import CancelScope
+from fastapi import BackgroundTasks
 
+from fastask.plan.calls import OpenContexts, called, opened
 from fastask.plan.steps import Plan, Step
-from fastask.plan.values import Provided
-from fastask.signatures import Kind
+from fastask.plan.values import Surroundings
 
-__all__ = ["Execution", "Surroundings", "call_in_thread"]
+__all__ = ["Executor", "executor"]
 
-
-class Surroundings(Protocol):
-    """What an execution takes from the program around it."""
-
-    @property
-    def limiter(self) -> CapacityLimiter | None:
-        """The limit of threads; `None` is anyio's own, which routes use too."""
-        ...
-
-    def request(self) -> Request:
-        """Make the request of one run."""
-        ...
-
-    def extra(self, asked: type) -> Any:
-        """Give what Taskiq's dependency context holds for a class."""
-        ...
+Function: TypeAlias = Callable[..., Awaitable[Any]]
+Executor: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any], Any], Awaitable[Any]]
 
 
-class Execution:
-    """One run of a task's plan.
+def executor(plan: Plan, func: Function, surroundings: Surroundings) -> Executor:
+    """Make the function that runs a task: resolve, call, close.
+
+    As in a route: generators see what the task raises, the last one opened is closed
+    first, and those of scope `"function"` before background tasks run.
 
     Args:
-        plan: the plan.
+        plan: the task's plan.
+        func: the task's function; a blocking one is wrapped by the caller.
         surroundings: where requests and threads come from.
-        context: makes Taskiq's `Context` of the message; called when it is asked for.
+
+    Returns:
+        A coroutine function of the message's positional and keyword arguments and
+        Taskiq's `Context` (or a function that makes it when it is asked for). It returns
+        what `func` returns and raises whatever a dependency, the task, a background task
+        or a teardown raises; a generator can't turn a failure into a success.
     """
+    if plan.has_teardown:
+        return _closing(plan, func, surroundings)
+    if not plan.steps and not plan.defaults:
+        return lambda args, kwargs, context: func(*args, **kwargs)
 
-    __slots__ = ("_background", "_context", "_plan", "_surroundings", "_values")
-
-    def __init__(self, plan: Plan, surroundings: Surroundings, context: Callable[[], Any]) -> None:
-        self._plan = plan
-        self._surroundings = surroundings
-        self._context = context
-        self._values: list[Any] = [None] * plan.slots
-        self._background: BackgroundTasks | None = None
-
-    async def call(
-        self, func: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        """Resolve, call, close.
-
-        As in a route: generators see what the task raises, the last one opened is closed
-        first, and those of scope `"function"` before background tasks run.
-
-        Args:
-            func: the task's function.
-            args: its positional arguments from the message.
-            kwargs: its keyword arguments from the message.
-
-        Returns:
-            What the function returns.
-
-        Raises:
-            BaseException: whatever a dependency, the task, a background task or a
-                teardown raises; a generator can't turn a failure into a success.
-        """
-        if self._plan.has_teardown:
-            return await self._call_and_close(func, args, kwargs)
-        await self._resolve(None, None)
-        result = await func(*args, **kwargs, **self._injected())
-        if self._background is not None:
-            await self._background()
+    async def execute(args: tuple[Any, ...], kwargs: dict[str, Any], context: Any) -> Any:
+        run = _Run(surroundings, context)
+        values = await _resolved(plan, run, None, None)
+        result = await func(*args, **kwargs, **_injected(plan, values))
+        if run.background is not None:
+            await run.background()
         return result
 
-    async def _call_and_close(
-        self, func: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    return execute
+
+
+def _closing(plan: Plan, func: Function, surroundings: Surroundings) -> Executor:
+    async def execute(args: tuple[Any, ...], kwargs: dict[str, Any], context: Any) -> Any:
+        run = _Run(surroundings, context)
+        on_request, on_function = OpenContexts(), OpenContexts()
         result: Any = None
         failure: BaseException | None = None
         # Entered before any generator, so that scopes which those open are left before it;
         # shielded while they are closed, so that a timeout does not cut a teardown short.
         with CancelScope() as teardown:
-            async with AsyncExitStack() as on_request:
+            try:
+                values = await _resolved(plan, run, on_request, on_function)
+                result = await func(*args, **kwargs, **_injected(plan, values))
+            except BaseException as error:  # noqa: BLE001 - raised again below
+                failure = error
+            teardown.shield = True
+            failure = await on_function.close(failure)
+            if failure is None and run.background is not None:
+                teardown.shield = False
                 try:
-                    async with AsyncExitStack() as on_function:
-                        try:
-                            await self._resolve(on_request, on_function)
-                            result = await func(*args, **kwargs, **self._injected())
-                        except BaseException as error:
-                            failure = error
-                            raise
-                        finally:
-                            teardown.shield = True
-                    if failure is not None:  # a generator of scope "function" swallowed it
-                        raise failure
-                    teardown.shield = False
-                    if self._background is not None:
-                        await self._background()
-                except BaseException as error:
+                    await run.background()
+                except BaseException as error:  # noqa: BLE001 - raised again below
                     failure = error
-                    raise
-                finally:
-                    teardown.shield = True
-        if failure is not None:  # a generator of scope "request" swallowed it
-            raise failure
+                teardown.shield = True
+            failure = await on_request.close(failure)
+        if failure is not None:
+            _raise_as_it_is(failure)
         return result
 
-    def _injected(self) -> dict[str, Any]:
-        values = self._values
-        injected = {name: values[slot] for name, slot in self._plan.values}
-        for name, default in self._plan.defaults:
-            injected[name] = default()
-        return injected
-
-    async def _resolve(
-        self, on_request: AsyncExitStack | None, on_function: AsyncExitStack | None
-    ) -> None:
-        values = self._values
-        for step in self._plan.steps:
-            kind = step.kind
-            if kind is None:
-                values[step.slot] = self._provide(step)
-                continue
-            kwargs = {name: values[slot] for name, slot in step.values}
-            if step.constants:
-                kwargs.update(step.constants)
-            for name, default in step.defaults:
-                kwargs[name] = default()
-            if kind.is_generator:
-                stack: Any = on_function if step.closes_early else on_request
-                values[step.slot] = await stack.enter_async_context(self._opened(step, kwargs))
-            elif step.limiter is not None:
-                async with step.limiter.get_semaphore():
-                    values[step.slot] = await self._made(step, kwargs)
-            elif kind is Kind.ASYNC:
-                values[step.slot] = await step.call(**kwargs)
-            else:
-                values[step.slot] = await self._in_thread(partial(step.call, **kwargs))
-
-    async def _made(self, step: Step, kwargs: dict[str, Any]) -> Any:
-        if step.kind is Kind.ASYNC:
-            return await step.call(**kwargs)
-        return await self._in_thread(partial(step.call, **kwargs))
-
-    async def _in_thread(self, call: Callable[[], Any]) -> Any:
-        return await call_in_thread(call, self._surroundings.limiter)
-
-    def _opened(self, step: Step, kwargs: dict[str, Any]) -> AbstractAsyncContextManager[Any]:
-        made = step.call(**kwargs)
-        opened: AbstractAsyncContextManager[Any]
-        if isinstance(made, AbstractAsyncContextManager):
-            opened = made  # Taskiq's way: the dependency is a context manager function
-        elif step.kind is Kind.ASYNC_GENERATOR:
-            opened = asynccontextmanager(lambda: made)()
-        else:
-            sync = (
-                made if isinstance(made, AbstractContextManager) else contextmanager(lambda: made)()
-            )
-            opened = _in_threads(sync, self._surroundings.limiter)
-        return opened if step.limiter is None else _limited(opened, step.limiter.get_semaphore())
-
-    def _provide(self, step: Step) -> Any:
-        match step.call:
-            case Provided.REQUEST:
-                return self._surroundings.request()
-            case Provided.CONTEXT:
-                return self._context()
-            case Provided.STATE:
-                return self._context().state
-            case Provided.RESPONSE:
-                return _response()
-            case Provided.BACKGROUND_TASKS:
-                self._background = BackgroundTasks()
-                return self._background
-            case Provided.SECURITY_SCOPES:
-                return SecurityScopes(scopes=list(step.scopes))
-            case asked:
-                return self._surroundings.extra(asked)
+    return execute
 
 
-def _response() -> Response:
-    """A response as FastAPI gives it to dependencies: no status and no length of its own."""
-    response = Response()
-    del response.headers["content-length"]
-    response.status_code = None  # type: ignore[assignment]
-    return response
-
-
-async def call_in_thread(call: Callable[[], Any], limiter: CapacityLimiter | None) -> Any:
-    """Call a blocking function in a thread, with the caller's context variables.
-
-    Args:
-        call: the function.
-        limiter: how many threads may run at once; `None` is anyio's own limit of 40.
-    """
-    return await anyio.to_thread.run_sync(call, limiter=limiter)
-
-
-@asynccontextmanager
-async def _in_threads(
-    opened: AbstractContextManager[Any], limiter: CapacityLimiter | None
-) -> AsyncGenerator[Any, None]:
-    """Enter and leave a blocking context manager in threads.
-
-    Leaving waits for no other thread, as in FastAPI: what holds the threads may be waiting
-    for the very resource that is given back here.
-    """
-    leaving = CapacityLimiter(1)
-    value = await call_in_thread(opened.__enter__, limiter)
+def _raise_as_it_is(failure: BaseException) -> NoReturn:
+    """Raise an error that was caught before, with the context that it had then."""
+    context = failure.__context__
     try:
-        yield value
-    except BaseException as error:
-        leave = partial(opened.__exit__, type(error), error, error.__traceback__)
-        if not await call_in_thread(leave, leaving):
-            raise
-    else:
-        await call_in_thread(partial(opened.__exit__, None, None, None), leaving)
+        raise failure
+    finally:
+        failure.__context__ = context
 
 
-@asynccontextmanager
-async def _limited(
-    opened: AbstractAsyncContextManager[Any], semaphore: anyio.Semaphore
-) -> AsyncGenerator[Any, None]:
-    async with semaphore, opened as value:
-        yield value
+class _Run:
+    """What the providers of one run work with."""
+
+    __slots__ = ("background", "context", "surroundings")
+
+    def __init__(self, surroundings: Surroundings, context: Any) -> None:
+        self.surroundings = surroundings
+        self.context = context
+        self.background: BackgroundTasks | None = None
+
+
+def _injected(plan: Plan, values: list[Any]) -> dict[str, Any]:
+    injected = {name: values[number] for name, number in plan.values}
+    for name, default in plan.defaults:
+        injected[name] = default()
+    return injected
+
+
+async def _resolved(
+    plan: Plan, run: _Run, on_request: OpenContexts | None, on_function: OpenContexts | None
+) -> list[Any]:
+    values: list[Any] = []
+    for step in plan.steps:
+        if step.provide is not None:
+            values.append(step.provide(run))
+            continue
+        kwargs = {name: values[number] for name, number in step.values}
+        if step.constants:
+            kwargs.update(step.constants)
+        for name, default in step.defaults:
+            kwargs[name] = default()
+        if step.is_awaited:
+            values.append(await step.call(**kwargs))
+        else:
+            contexts = on_function if step.closes_early else on_request
+            values.append(await _made(step, kwargs, run.surroundings, contexts))
+    return values
+
+
+async def _made(
+    step: Step, kwargs: dict[str, Any], surroundings: Surroundings, contexts: OpenContexts | None
+) -> Any:
+    limiter = surroundings.limiter
+    semaphore = None if step.limiter is None else step.limiter.get_semaphore()
+    if contexts is not None and step.kind.is_generator:
+        return await contexts.enter(opened(step, kwargs, limiter, semaphore))
+    if semaphore is None:
+        return await called(step, kwargs, limiter)
+    async with semaphore:
+        return await called(step, kwargs, limiter)

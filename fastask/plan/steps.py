@@ -13,7 +13,7 @@ from typing import Any
 from fastask.adapter import original
 from fastask.exceptions import DependencyError
 from fastask.plan.nodes import Node, TreeReader
-from fastask.plan.values import Provided
+from fastask.plan.values import Provider, security_scopes
 from fastask.signatures import Kind, name_of
 
 __all__ = ["Plan", "Step", "flatten"]
@@ -24,26 +24,26 @@ class Step:
     """One value of a plan: provided by the run, or made by calling a dependency.
 
     Attributes:
-        slot: where the value goes.
-        kind: how the dependency is called; `None` for what the run provides.
-        call: the dependency, or what is provided.
-        values: parameter name and slot, for what earlier steps made.
+        provide: makes what the run itself provides; `None` for a dependency.
+        call: the dependency.
+        kind: how it is called.
+        is_awaited: whether it is no more than a coroutine function to await.
+        values: parameter name and number of the step that makes its value.
         constants: parameters with a value that all runs share.
         defaults: parameters whose default is made anew for every run.
         closes_early: whether its teardown is of scope `"function"`.
         limiter: FastAPI's `max_concurrency`, which routes and tasks share.
-        scopes: OAuth2 scopes, where `SecurityScopes` is provided.
     """
 
-    slot: int
-    kind: Kind | None
-    call: Any
+    provide: Provider | None = None
+    call: Any = None
+    kind: Kind = Kind.ASYNC
+    is_awaited: bool = False
     values: tuple[tuple[str, int], ...] = ()
     constants: tuple[tuple[str, Any], ...] = ()
     defaults: tuple[tuple[str, Callable[[], Any]], ...] = ()
     closes_early: bool = False
     limiter: Any = None
-    scopes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +52,15 @@ class Plan:
 
     Attributes:
         steps: in the order of execution; a step needs only earlier ones.
-        slots: how many values there are.
-        values: the task's parameters and the slots that fill them.
+        values: the task's parameters and the numbers of the steps that fill them.
         defaults: the task's parameters that get a default of their own.
         has_teardown: whether a generator is among the steps.
-        uses_background: whether `BackgroundTasks` is provided.
     """
 
     steps: tuple[Step, ...]
-    slots: int
     values: tuple[tuple[str, int], ...]
     defaults: tuple[tuple[str, Callable[[], Any]], ...]
     has_teardown: bool
-    uses_background: bool
 
 
 def flatten(root: Node, reader: TreeReader, overrides: Mapping[Any, Any]) -> Plan:
@@ -86,11 +82,9 @@ def flatten(root: Node, reader: TreeReader, overrides: Mapping[Any, Any]) -> Pla
     steps = tuple(flattening.steps)
     return Plan(
         steps=steps,
-        slots=len(steps),
         values=tuple(values),
         defaults=tuple((name, spec.default) for name, spec in root.defaults.items()),
-        has_teardown=any(step.kind is not None and step.kind.is_generator for step in steps),
-        uses_background=any(step.call is Provided.BACKGROUND_TASKS for step in steps),
+        has_teardown=any(step.kind.is_generator for step in steps),
     )
 
 
@@ -104,17 +98,19 @@ class _Flattening:
         self._overrides = overrides
         self._made: dict[Any, int] = {}
         self._made_with_kwargs: list[tuple[Any, Mapping[str, Any], int]] = []
-        self._provided: dict[Any, int] = {}
+        self._provided: dict[Provider, int] = {}
 
     def below(self, node: Node) -> list[tuple[str, int]]:
-        """Note the steps for what a node needs; tell which slot fills which parameter."""
+        """Note the steps for what a node needs; tell which one fills which parameter."""
         self.problems.extend(node.problems)
         values = []
         for child in node.children:
-            slot = self._child(child)
+            number = self._child(child)
             if child.name is not None:
-                values.append((child.name, slot))
-        values += [(name, self._provide(what, node)) for name, what in node.provided.items()]
+                values.append((child.name, number))
+        values += [(name, self._provide(make)) for name, make in node.provided.items()]
+        scopes = Step(security_scopes(node.scopes))
+        values += [(name, self._append(scopes)) for name in node.scoped]
         return values
 
     def _child(self, declared: Node) -> int:
@@ -122,13 +118,13 @@ class _Flattening:
         # FastAPI resolves what a dependency needs before it looks for a cached value, so an
         # uncached dependency below a cached one is called for every use of the latter.
         values = self.below(used)
-        slot = self._cached(declared)
-        if slot is None or not declared.marker.use_cache:
-            made = self._append(_call_step(used, declared, values, len(self.steps)))
-            if slot is None:
+        number = self._cached(declared)
+        if number is None or not declared.marker.use_cache:
+            made = self._append(_call_step(used, declared, values))
+            if number is None:
                 self._remember(declared, made)
-            slot = made
-        return slot
+            number = made
+        return number
 
     def _overriding(self, declared: Node) -> Node:
         replacement = self._overrides.get(declared.call) if self._overrides else None
@@ -143,45 +139,44 @@ class _Flattening:
         kwargs = declared.marker.kwargs
         if not kwargs:
             return self._made.get(declared.cache_key)
-        for call, other, slot in self._made_with_kwargs:
+        for call, other, number in self._made_with_kwargs:
             if call is declared.call and other == kwargs:
-                return slot
+                return number
         return None
 
-    def _remember(self, declared: Node, slot: int) -> None:
+    def _remember(self, declared: Node, number: int) -> None:
         kwargs = declared.marker.kwargs
         if kwargs:
-            self._made_with_kwargs.append((declared.call, kwargs, slot))
+            self._made_with_kwargs.append((declared.call, kwargs, number))
         else:
-            self._made[declared.cache_key] = slot
+            self._made[declared.cache_key] = number
 
-    def _provide(self, what: Any, node: Node) -> int:
-        if what is Provided.SECURITY_SCOPES:
-            return self._append(Step(len(self.steps), None, what, scopes=node.scopes))
-        if what not in self._provided:
-            self._provided[what] = self._append(Step(len(self.steps), None, what))
-        return self._provided[what]
+    def _provide(self, make: Provider) -> int:
+        if make not in self._provided:
+            self._provided[make] = self._append(Step(make))
+        return self._provided[make]
 
     def _append(self, step: Step) -> int:
         self.steps.append(step)
-        return step.slot
+        return len(self.steps) - 1
 
 
-def _call_step(used: Node, declared: Node, values: list[tuple[str, int]], slot: int) -> Step:
+def _call_step(used: Node, declared: Node, values: list[tuple[str, int]]) -> Step:
     constants, defaults = list(used.fixed.items()), []
     for name, spec in used.defaults.items():
         if spec.constant:
             constants.append((name, *spec.constant))
         else:
             defaults.append((name, spec.default))
+    # Private to FastAPI (0.165): the accounting of one `max_concurrency` declaration.
+    limiter = getattr(declared.marker.declared, "_concurrency", None)
     return Step(
-        slot=slot,
-        kind=used.kind,
         call=used.call,
+        kind=used.kind,
+        is_awaited=used.kind is Kind.ASYNC and limiter is None,
         values=tuple(values),
         constants=tuple(constants),
         defaults=tuple(defaults),
         closes_early=declared.marker.scope == "function",
-        # Private to FastAPI (0.165): the accounting of one `max_concurrency` declaration.
-        limiter=getattr(declared.marker.declared, "_concurrency", None),
+        limiter=limiter,
     )
