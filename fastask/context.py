@@ -54,11 +54,14 @@ class MessageContexts(dict[Any, Any]):
         broker.custom_dependency_context = cls(dict(broker.custom_dependency_context), make_request)
 
     def update(self, entries: dict[Any, Any]) -> None:  # type: ignore[override]
-        """Add entries; a message's `Context` goes to the asyncio task that runs it."""
+        """Add entries; a message's `Context` goes to the asyncio task that runs it.
+
+        The last one stays here too, where nothing of fastask reads it.
+        """
         context = entries.get(Context)
         if context is not None:
             _current.set(context)
-        super().update(entries)  # the last `Context` stays here too, and nobody reads it
+        super().update(entries)
 
     def __copy__(self) -> dict[Any, Any]:
         return _OneMessage(self, self._make_request)

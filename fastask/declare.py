@@ -60,7 +60,7 @@ class TaskOptions:
         """
         for option in options:
             if option not in _OPTIONS:
-                raise TaskOptionError(option, _unknown(option))
+                raise TaskOptionError(option, _unknown(option, options[option]))
         made = cls(
             name, **{option: value for option, value in options.items() if value is not None}
         )
@@ -91,8 +91,10 @@ class TaskOptions:
 _OPTIONS = ("timeout", "dependencies", "labels")
 
 
-def _unknown(option: str) -> str:
-    near = difflib.get_close_matches(option, ["name", *_OPTIONS], n=1)
+def _unknown(option: str, value: Any) -> str:
+    if option in ("name", "task_name"):
+        return f'the name comes first: @ft.task("{value}")'
+    near = difflib.get_close_matches(option, _OPTIONS, n=1)
     if near:
         return f"there is no such option; did you mean {near[0]!r}?"
     return f"there is no such option; write labels={{{option!r}: ...}} for a label of your own"
@@ -102,13 +104,15 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def markers_of(option: str, dependencies: Sequence[Any]) -> tuple[Marker, ...]:
+def markers_of(option: str, dependencies: Any) -> tuple[Marker, ...]:
     """Read `dependencies=[Depends(...)]`.
 
     Raises:
         TaskOptionError: an entry that is no marker, or one that names no dependency.
     """
-    markers = []
+    if not isinstance(dependencies, Sequence):
+        raise TaskOptionError(option, "write a list: [Depends(...)]")
+    markers: list[Marker] = []
     for entry in dependencies:
         if not isinstance(entry, params.Depends) or entry.dependency is None:
             shown = name_of(entry) if callable(entry) else repr(entry)

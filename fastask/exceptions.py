@@ -17,7 +17,6 @@ __all__ = [
     "FastaskError",
     "InvalidArgumentsError",
     "InvalidResultError",
-    "LifespanError",
     "NoHTTPBodyError",
     "ResultTimeoutError",
     "TaskOptionError",
@@ -229,18 +228,3 @@ class NoHTTPBodyError(FastaskError, RuntimeError):
             f"request.{self.what}: a task has no HTTP body; "
             "pass what the task needs as an argument of the task"
         )
-
-
-class LifespanError(FastaskError, RuntimeError):
-    """The app's lifespan failed, or its startup did not complete.
-
-    Attributes:
-        reason: what happened and where.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return self.reason

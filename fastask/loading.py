@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import os
 import sys
 import traceback
@@ -88,10 +89,8 @@ class AppReference:
         try:
             return getattr(owner, attribute)
         except AttributeError:
-            near = difflib.get_close_matches(attribute, _candidates(owner), n=3)
-            hint = f"; did you mean {_joined(near)}?" if near else "; check the name"
             module = self._reference_module()
-            reason = f"module {module!r} has no attribute {path!r}{hint}"
+            reason = f"module {module!r} has no attribute {path!r}{_hint(owner, attribute)}"
             raise AppImportError(str(self), reason) from None
 
     def _reference_module(self) -> str:
@@ -107,6 +106,8 @@ class AppReference:
         except Exception as error:
             reason = f"the app factory raised {_told(error)}; fix the factory"
             raise AppImportError(str(self), reason) from error
+        if inspect.iscoroutine(made):
+            made.close()
         if not isinstance(made, FastAPI):
             raise AppImportError(str(self), f"the app factory returned {_not_an_app(made)}")
         return made
@@ -131,15 +132,24 @@ def _ancestors(name: str) -> set[str]:
 
 
 def _told(error: Exception) -> str:
-    """Say an error with the line of the user's code that raised it."""
+    """Say an error in one line, with the line of the user's code that raised it."""
+    told = error.msg if isinstance(error, SyntaxError) else str(error)
+    words = "; ".join(line.strip() for line in told.splitlines() if line.strip())
+    return f"{type(error).__name__}: {words}{_place(error)}"
+
+
+def _place(error: Exception) -> str:
+    if isinstance(error, SyntaxError):
+        return f" at {error.filename}:{error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}: {error}{place}"
+    theirs = [frame for frame in frames if frame.filename != __file__ and "<" not in frame.filename]
+    return f" at {theirs[-1].filename}:{theirs[-1].lineno}" if theirs else ""
 
 
-def _candidates(owner: Any) -> list[str]:
-    return [name for name in dir(owner) if not name.startswith("__")]
-
-
-def _joined(names: list[str]) -> str:
-    return " or ".join(repr(name) for name in names)
+def _hint(owner: Any, attribute: str) -> str:
+    # Private to importlib: whether the module's code is still being executed.
+    if getattr(getattr(owner, "__spec__", None), "_initializing", False):
+        return " yet, since it is still being imported; use the app after that"
+    names = [name for name in dir(owner) if not name.startswith("__")]
+    near = difflib.get_close_matches(attribute, names, n=3)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else "; check the name"

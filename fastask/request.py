@@ -66,9 +66,15 @@ class RequestFactory:
 
     def __init__(self, base_url: str | None = None) -> None:
         parts = urlsplit(base_url or "http://localhost")
-        if parts.scheme not in _PORTS or not parts.hostname:
+        try:
+            port = parts.port
+        except ValueError:
+            port = -1
+        is_more = bool(parts.query or parts.fragment)
+        if parts.scheme not in _PORTS or not parts.hostname or port == -1 or is_more:
             raise ValueError(
-                f"base_url {base_url!r} is no absolute URL; write it as 'https://example.org'"
+                f"base_url {base_url!r} is no absolute URL of a server or a path on it; "
+                "write it as 'https://example.org'"
             )
         self._parts: SplitResult = parts
         self._app: FastAPI | None = None

@@ -41,6 +41,8 @@ class Testing:
         self._undo = ExitStack()
         self._portal: BlockingPortal | None = None
         self._portal_thread = 0
+        self._entered = False
+        self._opening = threading.Lock()
         self._receiver: Receiver | None = None
 
     def __enter__(self) -> Self:
@@ -107,6 +109,14 @@ class Testing:
 
     def _open_portal(self) -> BlockingPortal:
         """Start an event loop for the lifespan, and for tasks, where no client runs one."""
+        with self._opening:
+            return self._portal or self._opened_portal()
+
+    def _close_portal(self) -> None:
+        self._portal, self._portal_thread = None, 0
+
+    def _opened_portal(self) -> BlockingPortal:
+        self._undo.callback(self._close_portal)
         portal = self._undo.enter_context(start_blocking_portal())
         self._portal_thread = portal.call(threading.get_ident)
         portal.call(self._enter_lifespan)
@@ -115,11 +125,20 @@ class Testing:
         return portal
 
     async def _enter_lifespan(self) -> None:
-        if not self._lifespan.is_running:
-            await self._program.broker.startup()
+        if self._lifespan.is_running:
+            return
+        await self._program.broker.startup()
+        try:
             await self._lifespan.enter()
+        except BaseException:
+            await self._program.broker.shutdown()
+            raise
+        self._entered = True
 
     async def _leave_lifespan(self) -> None:
+        if not self._entered:
+            return
+        self._entered = False
         try:
             await self._lifespan.leave()
         finally:

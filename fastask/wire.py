@@ -1,16 +1,23 @@
 """Arguments and results on the wire: checked by their annotations, JSON-compatible.
 
 One validator for a task binds and checks all arguments at once, in the caller and again
-in the worker. Nothing is pickled.
+in the worker. What JSON would change on the way is refused. Nothing is pickled.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Optional
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Optional, get_args
 
-from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PydanticSchemaGenerationError,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic_core import ArgsKwargs, PydanticSerializationError
 
 from fastask.exceptions import InvalidArgumentsError, InvalidResultError
@@ -41,21 +48,13 @@ class ArgumentsWire:
     ) -> None:
         self._task = task
         self._injected = frozenset(injected)
-        binder: Any = _binder(specs)
+        parameters = [_sent(spec) for spec in specs]
+        binder: Any = _binder(parameters)
         self._validator: TypeAdapter[Any] = TypeAdapter(binder, config=_ARBITRARY)
-        self._dumpers = [_dumper(spec) for spec in specs]
-        self._positions = [_is_positional(spec) for spec in specs]
-        self._by_name = {
-            spec.name: dumper for spec, dumper in zip(specs, self._dumpers, strict=True)
-        }
-        self._names = [spec.name for spec in specs]
+        self._types = {sent.name: _WireType(sent.annotation) for sent in parameters}
+        self._positional = [sent.name for sent in parameters if sent.kind in _BY_POSITION]
+        self._variadic = {sent.kind: sent.name for sent in parameters}
         self._exact = [(spec.name, _exact_type(spec)) for spec in specs]
-        self._positional = sum(self._positions)
-        self._more = {
-            spec.parameter.kind: dumper
-            for spec, dumper in zip(specs, self._dumpers, strict=True)
-            if spec.is_variadic
-        }
 
     def dump(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -64,15 +63,28 @@ class ArgumentsWire:
 
         Raises:
             InvalidArgumentsError: an argument is missing, unknown, given twice, of a wrong
-                type, or injected; or a value has no JSON form.
+                type, or injected; or a value would not arrive as it is.
         """
         checked, named = self.load(args, kwargs)
-        try:
-            dumped = [self._dump_positional(index, value) for index, value in enumerate(checked)]
-            return dumped, {name: self._dump_named(name, value) for name, value in named.items()}
-        except PydanticSerializationError as error:
-            problem = {"type": "unserializable", "loc": (), "msg": str(error), "got": ""}
-            raise InvalidArgumentsError(self._task, [problem]) from None
+        problems: list[dict[str, Any]] = []
+
+        def dumped(parameter: str, value: Any) -> Any:
+            try:
+                return self._types[parameter].dump(value)
+            except _UnsendableError as error:
+                got = type(value).__name__
+                problem = {"type": "unsendable", "loc": (parameter,), "msg": str(error), "got": got}
+                problems.append(problem)
+
+        sent = [dumped(name, value) for name, value in zip(self._names(), checked, strict=False)]
+        more = self._variadic.get(inspect.Parameter.VAR_KEYWORD, "")
+        sent_named = {
+            name: dumped(name if name in self._types else more, value)
+            for name, value in named.items()
+        }
+        if problems:
+            raise InvalidArgumentsError(self._task, problems)
+        return sent, sent_named
 
     def load(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -80,7 +92,8 @@ class ArgumentsWire:
         """Check arguments and give them in the types that the task is written for.
 
         Raises:
-            InvalidArgumentsError: as `dump`.
+            InvalidArgumentsError: an argument is missing, unknown, given twice, of a wrong
+                type, or injected.
         """
         if self._fits(args, kwargs):
             return tuple(args), dict(kwargs)
@@ -106,20 +119,13 @@ class ArgumentsWire:
         for name, exact in self._exact[given:]:
             if name not in kwargs or type(kwargs[name]) is not exact:
                 return False
-        return given <= self._positional
+        return given <= len(self._positional)
 
-    def _dump_positional(self, index: int, value: Any) -> Any:
-        if type(value) in _PLAIN:
-            return value
-        if index < len(self._positions) and self._positions[index]:
-            return self._dumpers[index](value)
-        return self._more[inspect.Parameter.VAR_POSITIONAL](value)
-
-    def _dump_named(self, name: str, value: Any) -> Any:
-        if type(value) in _PLAIN:
-            return value
-        dumper = self._by_name.get(name) or self._more[inspect.Parameter.VAR_KEYWORD]
-        return dumper(value)
+    def _names(self) -> Iterator[str]:
+        """Name the parameters that positional arguments are for."""
+        yield from self._positional
+        while True:
+            yield self._variadic.get(inspect.Parameter.VAR_POSITIONAL, "")
 
     def _forged(self, kwargs: Mapping[str, Any]) -> InvalidArgumentsError:
         message = "is injected by the worker and can't be sent; leave it out"
@@ -138,7 +144,7 @@ class ArgumentsWire:
             {
                 "type": one["type"],
                 "loc": self._named(one["loc"]),
-                "msg": one["msg"],
+                "msg": _WITHOUT_VALUE.get(one["type"], one["msg"]),
                 "got": "" if "missing" in one["type"] else type(one["input"]).__name__,
             }
             for one in found
@@ -147,8 +153,8 @@ class ArgumentsWire:
     def _named(self, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
         """Name a positional argument instead of counting it."""
         first, *rest = loc or ("arguments",)
-        if isinstance(first, int) and first < len(self._names) and self._positions[first]:
-            return (self._names[first], *rest)
+        if isinstance(first, int) and first < len(self._positional):
+            return (self._positional[first], *rest)
         return (first, *rest)
 
 
@@ -162,45 +168,108 @@ class ResultWire:
 
     def __init__(self, task: str, annotation: Any) -> None:
         self._task = task
-        self._adapter = _adapter(annotation)
+        self._type = _WireType(annotation)
         self._exact = _plain_type(annotation)
 
     def dump(self, value: Any) -> Any:
         """Check a result and turn it into a JSON-compatible value.
 
         Raises:
-            InvalidResultError: it does not fit the annotation, or has no JSON form.
+            InvalidResultError: it does not fit the annotation, or would not arrive as it is.
         """
-        if type(value) is self._exact:
+        if type(value) is self._exact is not float:
             return value
         try:
-            checked = self._adapter.validate_python(value)
-            return _dumped(self._adapter, checked)
+            return self._type.dump(self._type.check(value))
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False)[0]
             place = ".".join(str(part) for part in first["loc"])
-            reason = f"{place + ': ' if place else ''}{first['msg']}"
+            reason = _WITHOUT_VALUE.get(first["type"], first["msg"])
             got = type(first["input"]).__name__
-            raise InvalidResultError(self._task, f"{reason} (got {got})") from None
-        except PydanticSerializationError as error:
+            reason = f"{place + ': ' if place else ''}{reason} (got {got})"
+            raise InvalidResultError(self._task, reason) from None
+        except _UnsendableError as error:
             raise InvalidResultError(self._task, str(error)) from None
 
 
-def _binder(specs: Sequence[ParameterSpec]) -> Callable[..., Any]:
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+# Messages of pydantic's that repeat the value.
+_WITHOUT_VALUE = {"union_tag_invalid": "Input tag does not match any of the expected tags"}
+
+
+class _UnsendableError(Exception):
+    """A value that would not arrive as it is."""
+
+
+class _WireType:
+    """One annotation: what its values look like in JSON."""
+
+    def __init__(self, annotation: Any) -> None:
+        self._adapter = _adapter(annotation)
+        self._is_open = _mentions_any(annotation)
+
+    def check(self, value: Any) -> Any:
+        """Give a value in the annotated type.
+
+        Raises:
+            pydantic.ValidationError: it does not fit.
+        """
+        return self._adapter.validate_python(value)
+
+    def dump(self, value: Any) -> Any:
+        """Give the JSON form of a checked value.
+
+        Raises:
+            _UnsendableError: there is none, or it would be read as something else.
+        """
+        if type(value) in _PLAIN:
+            if type(value) is float and not math.isfinite(value):
+                raise _UnsendableError("JSON has no inf and nan; send None or a string")
+            return value
+        try:
+            form = self._adapter.dump_python(
+                value, mode="json", by_alias=True, round_trip=True, warnings=False
+            )
+        except (PydanticSerializationError, UnicodeDecodeError):
+            reason = "it has no JSON form; send something that has, such as a string or a number"
+            raise _UnsendableError(reason) from None
+        # Where the annotation is open, nobody can tell in which type the value should arrive.
+        if not self._is_open and not self._is_read_as(form, value):
+            reason = "it would arrive as another value; annotate it with a type of its own"
+            raise _UnsendableError(reason)
+        return form
+
+    def _is_read_as(self, form: Any, value: Any) -> bool:
+        try:
+            read = self._adapter.validate_python(form)
+        except ValidationError:
+            return False
+        if isinstance(value, BaseModel) and type(read) is not type(value):
+            return isinstance(value, type(read))  # the annotation says what travels
+        return type(read) is type(value) and bool(read == value)
+
+
+def _mentions_any(annotation: Any) -> bool:
+    return annotation is Any or any(_mentions_any(part) for part in get_args(annotation))
+
+
+def _binder(parameters: Sequence[inspect.Parameter]) -> Callable[..., Any]:
     """A function with the message's parameters that gives back what it is called with."""
 
     def bind(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return args, kwargs
 
-    parameters = [_sent(spec) for spec in specs]
     bind.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    bind.__annotations__ = {p.name: p.annotation for p in parameters}
+    bind.__annotations__ = {sent.name: sent.annotation for sent in parameters}
     return bind
 
 
 def _sent(spec: ParameterSpec) -> inspect.Parameter:
-    """A parameter as the message sees it: with its full annotation, markers without effect."""
+    """A parameter as the message sees it: constraints count, markers have no effect."""
     annotation = spec.parameter.annotation
+    if spec.field is not None:
+        constraints = tuple(spec.field.metadata)
+        annotation = Annotated[(spec.annotation, *constraints)] if constraints else spec.annotation
     if annotation is inspect.Parameter.empty:
         annotation = Any
     default: Any = inspect.Parameter.empty
@@ -209,13 +278,6 @@ def _sent(spec: ParameterSpec) -> inspect.Parameter:
         if spec.parameter.default is None:
             annotation = Optional[annotation]  # noqa: UP045 - made at run time, of anything
     return spec.parameter.replace(annotation=annotation, default=default)
-
-
-def _is_positional(spec: ParameterSpec) -> bool:
-    return spec.parameter.kind in (
-        inspect.Parameter.POSITIONAL_ONLY,
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-    )
 
 
 def _exact_type(spec: ParameterSpec) -> type | None:
@@ -233,17 +295,8 @@ def _plain_type(annotation: Any) -> type | None:
     return annotation if isinstance(annotation, type) and annotation in _PLAIN else None
 
 
-def _dumper(spec: ParameterSpec) -> Callable[[Any], Any]:
-    adapter = _adapter(_sent(spec).annotation)
-    return lambda value: _dumped(adapter, value)
-
-
 def _adapter(annotation: Any) -> TypeAdapter[Any]:
     try:
         return TypeAdapter(annotation)
     except PydanticSchemaGenerationError:
         return TypeAdapter(annotation, config=_ARBITRARY)
-
-
-def _dumped(adapter: TypeAdapter[Any], value: Any) -> Any:
-    return adapter.dump_python(value, mode="json", by_alias=True, round_trip=True, warnings=False)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from taskiq import AsyncBroker
 
 from fastask.brokers.memory import MemoryBroker
@@ -29,8 +27,9 @@ def broker_from(broker: AsyncBroker | str | None) -> AsyncBroker:
         return broker
     if not isinstance(broker, str):
         raise TypeError(f"broker must be a Taskiq broker or a URL, not {type(broker).__name__}")
-    scheme = urlsplit(broker).scheme
-    if scheme != "memory":
-        reason = "no broker is made from it; pass a Taskiq broker object, such as RedisStreamBroker"
-        raise BrokerURLError(scheme or broker.partition(":")[0], reason)
-    return MemoryBroker()
+    scheme, colon, _ = broker.partition("://")
+    if scheme == "memory":
+        return MemoryBroker()
+    reason = "no broker is made from it; pass a Taskiq broker object, such as RedisStreamBroker"
+    # Without a scheme, nothing of it is shown: it may be a password.
+    raise BrokerURLError(scheme if colon and scheme.isalnum() else "?", reason)

@@ -37,7 +37,7 @@ class MemoryResults(InmemoryResultBackend[Any]):
         Raises:
             KeyError: there is none (yet, or any more).
         """
-        return (await super().get_result(task_id, with_logs)).model_copy()
+        return (await super().get_result(task_id, with_logs)).model_copy(deep=True)
 
 
 class MemoryBroker(AsyncBroker):
@@ -113,10 +113,9 @@ class MemoryBroker(AsyncBroker):
             yield
         finally:
             try:
-                await self._drain()
+                await self._drain(consumer)
             finally:
-                consumer.cancel()
-                await asyncio.wait([consumer])
+                await _stopped(consumer)
                 self._changed = None
 
     async def _consume(self) -> None:
@@ -125,12 +124,13 @@ class MemoryBroker(AsyncBroker):
                 self._started(self._queue.popleft())
             await self._change()
 
-    async def _drain(self) -> None:
+    async def _drain(self, consumer: asyncio.Task[None]) -> None:
         try:
             async with asyncio.timeout(self.drain_timeout):
                 while self._queue or self._running:
                     await self._change()
         except TimeoutError:
+            await _stopped(consumer)
             names = ", ".join(self._running.values())
             logger.warning(
                 "tasks still running after %s s are cancelled: %s", self.drain_timeout, names
@@ -173,6 +173,11 @@ class MemoryBroker(AsyncBroker):
     async def _fire(self, event: TaskiqEvents) -> None:
         for handler in self.event_handlers[event]:
             await maybe_awaitable(handler(self.state))
+
+
+async def _stopped(consumer: asyncio.Task[None]) -> None:
+    consumer.cancel()
+    await asyncio.wait([consumer])
 
 
 def _acknowledge() -> None:

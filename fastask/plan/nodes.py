@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, TypeVar, get_args, get_origin
 
 from fastapi import Response, WebSocket
@@ -191,7 +192,7 @@ class TreeReader:
             remedy = "use another dependency in tasks"
             self._problem(node, "it asks for a WebSocket, which no task has", remedy, spec.name)
         elif from_message and spec.parameter.default is not INJECTED and _in_message(spec):
-            node.messaged.append(spec)
+            node.messaged.append(_by_name(spec) if _behind_injected(node) else spec)
         elif spec.has_default and spec.parameter.default is not INJECTED:
             node.defaults[spec.name] = spec
         elif _is_made_from_nothing(spec):
@@ -204,12 +205,26 @@ class TreeReader:
     def _provided(self, asked: Any) -> values.Provider | None:
         if _is_kind_of(asked, WebSocket):
             return None
-        if isinstance(asked, type) and asked in self._extra:
-            return values.extra(asked)
-        return next((make for base, make in _PROVIDED if _is_kind_of(asked, base)), None)
+        for base, make in _PROVIDED:  # first, since Taskiq's context holds some of these too
+            if _is_kind_of(asked, base):
+                return make
+        return values.extra(asked) if isinstance(asked, type) and asked in self._extra else None
 
     def _problem(self, node: Node, reason: str, remedy: str, *below: str) -> None:
         node.problems.append(DependencyError((*node.chain, *below), reason, remedy))
+
+
+def _behind_injected(node: Node) -> bool:
+    """Whether a position in the message would be another one in the function."""
+    named = any(child.name is not None for child in node.children)
+    return named or bool(node.provided or node.defaults or node.scoped)
+
+
+def _by_name(spec: ParameterSpec) -> ParameterSpec:
+    if spec.parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
+        return spec
+    parameter = spec.parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+    return replace(spec, parameter=parameter)
 
 
 def _is_kind_of(asked: Any, base: type) -> bool:

@@ -1,0 +1,175 @@
+"""The errors: their parts, their words, and how they travel."""
+
+import inspect
+import json
+import pickle
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+import fastask
+from fastask import FastTask, exceptions
+from fastask.brokers import broker_from
+
+EXAMPLES: list[tuple[type[exceptions.FastaskError], tuple[Any, ...], dict[str, Any], str]] = [
+    (
+        exceptions.AppImportError,
+        ("app:app", "no module named 'app'"),
+        {"app": "app:app", "reason": "no module named 'app'"},
+        "FastTask('app:app'): no module named 'app'",
+    ),
+    (
+        exceptions.BrokerURLError,
+        ("redis", "not yet"),
+        {"scheme": "redis", "reason": "not yet"},
+        "broker URL 'redis://': not yet",
+    ),
+    (
+        exceptions.TaskOptionError,
+        ("timeut", "unknown"),
+        {"option": "timeut", "reason": "unknown"},
+        "ft.task option 'timeut': unknown",
+    ),
+    (
+        exceptions.DuplicateTaskError,
+        ("name", "a.py:1", "b.py:2"),
+        {"name": "name", "first": "a.py:1", "second": "b.py:2"},
+        'is taken by the task at a.py:1; give one of them another name: @ft.task("other:name")',
+    ),
+    (
+        exceptions.UnboundTaskError,
+        ("a:b", "belongs to no program"),
+        {"task": "a:b", "reason": "belongs to no program"},
+        "task 'a:b' belongs to no program",
+    ),
+    (
+        exceptions.DependencyError,
+        (["task", "pool", "get_pool"], "it has no default", "give it one"),
+        {"chain": ("task", "pool", "get_pool"), "reason": "it has no default"},
+        "task -> pool -> get_pool: it has no default; give it one",
+    ),
+    (
+        exceptions.UnresolvableTasksError,
+        (["a -> b: no", "c -> d: no"],),
+        {"problems": ("a -> b: no", "c -> d: no")},
+        "\n  - a -> b: no\n  - c -> d: no",
+    ),
+    (
+        exceptions.InvalidArgumentsError,
+        ("task", [{"type": "int", "loc": ["n", 0], "msg": "Wrong", "got": "str"}]),
+        {"task": "task"},
+        "task 'task': n.0: Wrong (got str)",
+    ),
+    (
+        exceptions.InvalidResultError,
+        ("task", "Wrong (got str)"),
+        {"task": "task", "reason": "Wrong (got str)"},
+        "task 'task' returned what its annotation does not allow: Wrong (got str)",
+    ),
+    (
+        exceptions.ResultTimeoutError,
+        ("id", 1.5),
+        {"task_id": "id", "timeout": 1.5},
+        "no result of task id within 1.5 s; is a worker running?",
+    ),
+    (
+        exceptions.NoHTTPBodyError,
+        ("body()",),
+        {"what": "body()"},
+        "a task has no HTTP body; pass what the task needs as an argument of the task",
+    ),
+]
+CLASSES = [example[0] for example in EXAMPLES]
+
+
+def test_every_error_has_an_example() -> None:
+    """No error of the module is left out of these tests."""
+    defined = {
+        value
+        for _, value in inspect.getmembers(exceptions, inspect.isclass)
+        if issubclass(value, exceptions.FastaskError)
+    }
+    assert defined - {exceptions.FastaskError} == set(CLASSES)
+    assert {error.__name__ for error in defined} == set(exceptions.__all__)
+
+
+@pytest.mark.parametrize("name", exceptions.__all__)
+def test_exported(name: str) -> None:
+    """Every error can be imported from the package."""
+    assert name in fastask.__all__
+    assert getattr(fastask, name) is getattr(exceptions, name)
+
+
+@pytest.mark.parametrize(("kind", "args", "attributes", "told"), EXAMPLES)
+def test_parts_and_words(
+    kind: Any, args: tuple[Any, ...], attributes: dict[str, Any], told: str
+) -> None:
+    """An error keeps its parts and renders them."""
+    error = kind(*args)
+    assert {name: getattr(error, name) for name in attributes} == attributes
+    assert str(error).endswith(told)
+
+
+@pytest.mark.parametrize(("kind", "args", "attributes", "told"), EXAMPLES)
+@pytest.mark.parametrize("way", ["pickle", "args", "JSON"])
+def test_travels(
+    kind: Any, args: tuple[Any, ...], attributes: dict[str, Any], told: str, way: str
+) -> None:
+    """An error arrives as itself, by pickle and from its arguments as JSON."""
+    error = kind(*args)
+    if way == "pickle":
+        arrived = pickle.loads(pickle.dumps(error))
+    elif way == "args":
+        arrived = kind(*error.args)
+    else:
+        arrived = kind(*json.loads(json.dumps(error.args)))
+    assert type(arrived) is kind
+    assert str(arrived) == str(error)
+    assert {name: getattr(arrived, name) for name in attributes} == attributes
+    assert arrived.args == error.args
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_documented(kind: type[BaseException]) -> None:
+    """Each error says when it is raised."""
+    assert inspect.getdoc(kind) != inspect.getdoc(exceptions.FastaskError)
+
+
+@pytest.mark.parametrize(
+    ("kind", "builtin"),
+    [
+        (exceptions.BrokerURLError, ValueError),
+        (exceptions.TaskOptionError, TypeError),
+        (exceptions.InvalidArgumentsError, TypeError),
+        (exceptions.ResultTimeoutError, TimeoutError),
+    ],
+)
+def test_is_the_builtin_that_people_catch(kind: type, builtin: type) -> None:
+    """Errors are also what Python raises in such a place."""
+    assert issubclass(kind, builtin)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:hunter2@localhost:6379/0",
+        "amqp://user:hunter2@/",
+        "redis+sentinel://:hunter2@host",
+        "hunter2@localhost",
+        "localhost:hunter2",
+        "redis://:hunter2@[::1",
+    ],
+)
+def test_no_password(url: str) -> None:
+    """The password of a URL is in no error."""
+    with pytest.raises(exceptions.BrokerURLError) as caught:
+        FastTask(FastAPI(), url)
+    assert "hunter2" not in str(caught.value) + repr(caught.value)
+
+
+@pytest.mark.parametrize("broker", [5, b"memory://", object])
+def test_broker_that_is_none(broker: Any) -> None:
+    """An object that is no broker is told by its type."""
+    with pytest.raises(TypeError, match=type(broker).__name__):
+        broker_from(broker)

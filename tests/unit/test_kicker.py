@@ -1,0 +1,108 @@
+"""Kickers and schedules: one message changed, or sent later."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from pydantic import BaseModel
+from taskiq import SendTaskError
+from taskiq.scheduler.scheduled_task import CronSpec
+
+from fastask import FastTask, InvalidArgumentsError, Task
+from tests.unit.doubles import RecordingBroker, RecordingSource, UntouchableBroker, program
+
+
+class Card(BaseModel):
+    number: int
+    owner: str
+
+
+async def pay_card(amount: int, card: Card) -> None: ...
+
+
+@pytest.fixture
+def broker() -> RecordingBroker:
+    return RecordingBroker()
+
+
+@pytest.fixture
+def pay(broker: RecordingBroker) -> Task[[int, Card], None]:
+    return FastTask(FastAPI(), broker).task("pay")(pay_card)
+
+
+async def test_kicker(pay: Task[[int, Card], None], broker: RecordingBroker) -> None:
+    """`kicker()` changes labels, id and broker of one message."""
+    kicker = pay.kicker().with_labels(queue="mail", priority=2).with_task_id("chosen")
+    sent = await kicker.kiq(1, Card(number=1, owner="ann"))
+    (message,) = broker.messages
+    assert (sent.task_id, message.task_id) == ("chosen", "chosen")
+    assert message.labels == {"queue": "mail", "priority": "2"}
+    assert pay.labels == {}
+    other = RecordingBroker()
+    sent = await pay.kicker().with_broker(other).kiq(1, Card(number=1, owner="ann"))
+    assert len(broker.sent) == 1
+    assert [message.task_id for message in other.messages] == [sent.task_id]
+    assert sent.result_backend is other.result_backend
+
+
+async def test_kicker_checks(pay: Task[[int, Card], None]) -> None:
+    """A kicker checks the arguments as `kiq` does."""
+    unchecked: Any = pay.kicker().with_labels(queue="mail")
+    with pytest.raises(InvalidArgumentsError):
+        await unchecked.kiq("x")
+
+
+async def test_labels_are_copied() -> None:
+    """Labels of one message are no labels of the next, nor of the task."""
+    fresh, broker = program()
+    task = fresh.task("labelled", timeout=5, labels={"queue": "mail"})(pay_card)
+    kicker = task.kicker()
+    kicker.labels["queue"] = "changed"
+    await kicker.kiq(1, Card(number=1, owner="ann"))
+    await task.kiq(1, Card(number=1, owner="ann"))
+    assert [message.labels["queue"] for message in broker.messages] == ["changed", "mail"]
+    assert task.labels == {"timeout": 5, "queue": "mail"}
+
+
+@pytest.mark.parametrize(
+    ("method", "when", "kept"),
+    [
+        ("schedule_by_cron", "*/5 * * * *", ("cron", "*/5 * * * *")),
+        ("schedule_by_cron", CronSpec(minutes=3), ("cron", "3 * * * *")),
+        ("schedule_by_interval", 30, ("interval", 30)),
+        ("schedule_by_interval", timedelta(minutes=1), ("interval", timedelta(minutes=1))),
+        ("schedule_by_time", datetime(2031, 1, 1, tzinfo=UTC), ("time", None)),
+    ],
+)
+async def test_schedules(method: str, when: Any, kept: tuple[str, Any]) -> None:
+    """A schedule keeps checked arguments as JSON values, and can be sent at once."""
+    fresh, broker = program()
+    task = fresh.task("planned", labels={"queue": "mail"})(pay_card)
+    source = RecordingSource()
+    card = Card(number=1, owner="ann")
+    schedule = await getattr(task, method)(source, when, 1, card=card)
+    (made,) = source.schedules
+    assert (made.task_name, made.args, made.labels) == ("planned", [1], {"queue": "mail"})
+    assert made.kwargs == {"card": {"number": 1, "owner": "ann"}}
+    field, value = kept
+    assert getattr(made, field) == (when if value is None else value)
+    sent = await schedule.kiq()
+    assert broker.payload["kwargs"] == made.kwargs
+    assert broker.messages[0].task_id == sent.task_id
+
+
+async def test_schedule_id(pay: Task[[int, Card], None]) -> None:
+    """A schedule gets the id that the kicker was given."""
+    source = RecordingSource()
+    kicker = pay.kicker().with_schedule_id("nightly")
+    made = await kicker.schedule_by_cron(source, "0 3 * * *", 1, Card(number=1, owner="ann"))
+    assert made.schedule_id == source.schedules[0].schedule_id == "nightly"
+
+
+async def test_broker_that_fails() -> None:
+    """A broker that does not take the message is Taskiq's `SendTaskError`."""
+    task = FastTask(FastAPI(), UntouchableBroker()).task("lost")(pay_card)
+    with pytest.raises(SendTaskError) as caught:
+        await task.kiq(1, Card(number=1, owner="ann"))
+    assert isinstance(caught.value.__cause__, ConnectionError)
