@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check format lint types sessions clean
+.PHONY: help setup demo dev test check format lint types bench sessions clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,12 @@ lint: setup  ## check the style
 types: setup  ## check the types
 	$(BIN)/mypy
 	$(BIN)/pyright
+
+bench: setup  ## measure what dependencies, blocking calls and the import cost
+	$(BIN)/python -m benchmarks.dependencies
+	$(BIN)/python -m benchmarks.dependencies --memory
+	$(BIN)/python -m benchmarks.blocking
+	$(BIN)/python -m benchmarks.imports
 
 sessions: setup  ## the tests on every Python, and with the oldest dependencies
 	$(BIN)/nox

@@ -16,6 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import taskiq_fastapi
@@ -211,7 +212,9 @@ def table(times: dict[str, list[float]]) -> None:
         print(f"{name:32}{middle:10.1f}{quartiles:>16}{ratio(took, base):8.2f}{hand:>11}")
     more = statistics.median(
         (ten - bare) / 10
-        for ten, bare in zip(times["fastask, ten async"], times["fastask, no dependency"])
+        for ten, bare in zip(
+            times["fastask, ten async"], times["fastask, no dependency"], strict=True
+        )
     )
     scale = 30 / statistics.median(base)
     print(f"each further async dependency: {more * scale:.2f} us where a bare task takes 30 us")
@@ -219,7 +222,7 @@ def table(times: dict[str, list[float]]) -> None:
 
 def ratio(took: list[float], base: list[float]) -> float:
     """The median of the ratios within each round."""
-    return statistics.median(mine / other for mine, other in zip(took, base))
+    return statistics.median(mine / other for mine, other in zip(took, base, strict=True))
 
 
 async def memory() -> None:
@@ -234,8 +237,8 @@ async def memory() -> None:
 
 def resident() -> float:
     if sys.platform == "linux":
-        with open("/proc/self/statm") as statm:
-            return int(statm.read().split()[1]) * resource.getpagesize() / 2**20
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 

@@ -34,7 +34,7 @@ def main() -> None:
         low, middle, high = statistics.quantiles(took, n=4)
         print(f"{name:18} {middle * 1000:7.0f} ms of CPU ({low * 1000:.0f} - {high * 1000:.0f})")
     base, ours = times.values()
-    print(f"ratio {statistics.median(a / b for a, b in zip(ours, base)):.3f}")
+    print(f"ratio {statistics.median(a / b for a, b in zip(ours, base, strict=True)):.3f}")
 
 
 if __name__ == "__main__":

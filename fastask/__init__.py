@@ -17,7 +17,7 @@ from fastask.exceptions import (
 )
 from fastask.markers import INJECTED
 from fastask.router import TaskRouter
-from fastask.task import Task
+from fastask.task import Enqueued, Task
 
 __all__ = [
     "INJECTED",
@@ -25,6 +25,7 @@ __all__ = [
     "BrokerURLError",
     "DependencyError",
     "DuplicateTaskError",
+    "Enqueued",
     "FastTask",
     "FastaskError",
     "InvalidArgumentsError",

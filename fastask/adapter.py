@@ -48,7 +48,7 @@ class RouteAdapter:
         self.dependency = dependency
         self._kwargs = dict(kwargs or {})
         self.__wrapped__ = dependency
-        self.__signature__ = inspect.Signature(
+        self.__signature__: inspect.Signature = inspect.Signature(
             [_shown(spec) for spec in _specs(dependency) if spec.name not in self._kwargs]
         )
 

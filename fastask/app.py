@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from fastapi import FastAPI, params
 from taskiq import AsyncBroker, TaskiqScheduler
@@ -13,15 +13,17 @@ from fastask.brokers import broker_from
 from fastask.context import MessageContexts
 from fastask.declare import TaskDecorator, TaskOptions, make_task, markers_of, register
 from fastask.depends import DependsMethod
-from fastask.lifespan import AppLifespan, Lifespan, UserLifespan
+from fastask.lifespan import AppLifespan, AppT, Lifespan, UserLifespan
 from fastask.loading import AppLike, AppReference
 from fastask.program import Program
 from fastask.request import RequestFactory
 from fastask.router import TaskRouter, decorate
 from fastask.scheduler import AppScheduler
 from fastask.task import AsyncTask, SyncTask, Task
-from fastask.testing import Testing
 from fastask.worker import Worker
+
+if TYPE_CHECKING:
+    from fastask.testing import Testing
 
 __all__ = ["FastTask"]
 
@@ -138,7 +140,7 @@ class FastTask(DependsMethod):
             task.bind(self._program, outer)
             register(self.broker, task)
 
-    def lifespan(self, user_lifespan: UserLifespan | None = None) -> Lifespan:
+    def lifespan(self, user_lifespan: UserLifespan[AppT] | None = None) -> Lifespan[AppT]:
         """Wrap the app's lifespan, for `FastAPI(lifespan=...)`; also a decorator.
 
         In the web process the broker starts before the user's startup and stops after the
@@ -153,6 +155,8 @@ class FastTask(DependsMethod):
 
     def testing(self) -> Testing:
         """Run tasks in memory while the returned context is entered; see `Testing`."""
+        from fastask.testing import Testing  # noqa: PLC0415 - a server has no use for it
+
         return Testing(self._program, self._lifespan)
 
     def __repr__(self) -> str:

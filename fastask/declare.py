@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os.path
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -15,7 +14,7 @@ from taskiq import AsyncBroker
 from fastask.definition import Definition
 from fastask.exceptions import DuplicateTaskError, TaskOptionError
 from fastask.markers import Marker, marker_of
-from fastask.signatures import Kind, kind_of, location_of, name_of
+from fastask.signatures import Kind, kind_of, location_of, name_of, near_names
 from fastask.task import AsyncTask, SyncTask, Task
 
 __all__ = ["TaskDecorator", "TaskOptions", "make_task", "markers_of", "register"]
@@ -94,9 +93,8 @@ _OPTIONS = ("timeout", "dependencies", "labels")
 def _unknown(option: str, value: Any) -> str:
     if option in ("name", "task_name"):
         return f'the name comes first: @ft.task("{value}")'
-    near = difflib.get_close_matches(option, _OPTIONS, n=1)
-    if near:
-        return f"there is no such option; did you mean {near[0]!r}?"
+    if near := near_names(option, _OPTIONS):
+        return f"there is no such option; did you mean {near}?"
     return f"there is no such option; write labels={{{option!r}: ...}} for a label of your own"
 
 

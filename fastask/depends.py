@@ -13,7 +13,7 @@ from fastapi import params
 from fastask.adapter import adapted
 from fastask.markers import Scope
 
-__all__ = ["DependsMethod", "depends"]
+__all__ = ["DependsMethod"]
 
 T = TypeVar("T")
 
@@ -87,6 +87,3 @@ class DependsMethod:
         """
         shown = None if dependency is None else adapted(dependency)
         return params.Depends(dependency=shown, use_cache=use_cache, scope=scope)
-
-
-depends = DependsMethod.depends

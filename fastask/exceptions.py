@@ -130,7 +130,7 @@ class DependencyError(FastaskError):
 
     def __init__(self, chain: Sequence[str], reason: str, remedy: str) -> None:
         super().__init__(list(chain), reason, remedy)
-        self.chain = tuple(chain)
+        self.chain: tuple[str, ...] = tuple(chain)
         self.reason = reason
         self.remedy = remedy
 
@@ -147,7 +147,7 @@ class UnresolvableTasksError(FastaskError):
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__(list(problems))
-        self.problems = tuple(problems)
+        self.problems: tuple[str, ...] = tuple(problems)
 
     def __str__(self) -> str:
         head = "tasks ask for what they can't be given:"
@@ -166,7 +166,7 @@ class InvalidArgumentsError(FastaskError, TypeError):
     def __init__(self, task: str, errors: Sequence[Mapping[str, Any]]) -> None:
         super().__init__(task, [dict(error) for error in errors])
         self.task = task
-        self.errors = tuple(errors)
+        self.errors: tuple[Mapping[str, Any], ...] = tuple(errors)
 
     def __str__(self) -> str:
         lines = "; ".join(_argument_line(error) for error in self.errors)

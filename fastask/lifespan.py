@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias
 
 from fastapi import FastAPI
 from taskiq import AsyncBroker
+from typing_extensions import TypeVar
 
 from fastask.brokers.memory import MemoryBroker
 from fastask.program import Program
 
-__all__ = ["AppLifespan", "Lifespan", "LifespanOwner", "UserLifespan"]
+__all__ = ["AppLifespan", "AppT", "Lifespan", "LifespanOwner", "UserLifespan"]
 
 State: TypeAlias = Mapping[str, Any]
-Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[State]]
+AppT = TypeVar("AppT", bound=FastAPI, default=FastAPI)
+Lifespan: TypeAlias = Callable[[AppT], AbstractAsyncContextManager[State]]
 UserLifespan: TypeAlias = Callable[
-    [FastAPI],
-    AbstractAsyncContextManager[State | None] | AsyncGenerator[State | None, None],
+    [AppT],
+    AbstractAsyncContextManager[State | None] | AsyncIterator[State | None],
 ]
 
 
@@ -99,7 +101,7 @@ class AppLifespan:
         """Whether the app is started here, by a server, a worker or a test."""
         return self._is_running
 
-    def wrap(self, user: UserLifespan | None) -> Lifespan:
+    def wrap(self, user: UserLifespan[AppT] | None) -> Lifespan[AppT]:
         """Put the broker around a user's lifespan.
 
         Args:
@@ -108,7 +110,7 @@ class AppLifespan:
         opened = _context_function(user)
 
         @asynccontextmanager
-        async def lifespan(app: FastAPI) -> AsyncIterator[State]:
+        async def lifespan(app: AppT) -> AsyncIterator[State]:
             if self._is_entering:  # from `enter`, which leaves the broker alone
                 self._is_entering = False
                 async with opened(app) as state:
@@ -177,7 +179,7 @@ class AppLifespan:
             self._program.state = {}
 
 
-def _context_function(user: UserLifespan | None) -> Lifespan:
+def _context_function(user: UserLifespan[AppT] | None) -> Lifespan[AppT]:
     if user is None:
         return _nothing
     opened: Any = asynccontextmanager(user) if inspect.isasyncgenfunction(user) else user

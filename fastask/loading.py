@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import os
@@ -14,7 +13,7 @@ from typing import Any, TypeAlias
 from fastapi import FastAPI
 
 from fastask.exceptions import AppImportError
-from fastask.signatures import name_of
+from fastask.signatures import name_of, near_names
 
 __all__ = ["AppLike", "AppReference"]
 
@@ -151,5 +150,5 @@ def _hint(owner: Any, attribute: str) -> str:
     if getattr(getattr(owner, "__spec__", None), "_initializing", False):
         return " yet, since it is still being imported; use the app after that"
     names = [name for name in dir(owner) if not name.startswith("__")]
-    near = difflib.get_close_matches(attribute, names, n=3)
-    return f"; did you mean {' or '.join(map(repr, near))}?" if near else "; check the name"
+    near = near_names(attribute, names)
+    return f"; did you mean {near}?" if near else "; check the name"

@@ -30,7 +30,7 @@ class TaskRouter(DependsMethod):
         TaskOptionError: an entry of `dependencies` is no marker.
     """
 
-    def __init__(self, *, dependencies: Sequence[Any] = ()) -> None:
+    def __init__(self, *, dependencies: Sequence[params.Depends] = ()) -> None:
         self._before = markers_of("dependencies", dependencies)
         self._own: list[tuple[Callable[..., Any], TaskOptions, Task[Any, Any]]] = []
         self._included: list[TaskRouter] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, ForwardRef
 
@@ -15,7 +15,15 @@ else:
     # Before 3.13 only asyncio's test knows functions marked as coroutines; FastAPI uses it too.
     from asyncio import iscoroutinefunction
 
-__all__ = ["Kind", "kind_of", "location_of", "name_of", "typed_parameters", "typed_return"]
+__all__ = [
+    "Kind",
+    "kind_of",
+    "location_of",
+    "name_of",
+    "near_names",
+    "typed_parameters",
+    "typed_return",
+]
 
 
 class Kind(enum.Enum):
@@ -108,6 +116,13 @@ def name_of(call: Any) -> str:
     bare = _without_partials(call)
     name = getattr(bare, "__qualname__", None) or type(bare).__qualname__
     return str(name).rpartition("<locals>.")[2]
+
+
+def near_names(name: str, names: Iterable[str]) -> str:
+    """Give the names that somebody may have meant, for an error; empty where none is near."""
+    import difflib  # noqa: PLC0415 - it takes longer to load than most of the library
+
+    return " or ".join(map(repr, difflib.get_close_matches(name, list(names), n=3)))
 
 
 def location_of(call: Any) -> str:

@@ -182,11 +182,11 @@ class Task(AsyncTaskiqDecoratedTask[P, Any], Generic[P, R]):
         # Not Taskiq's own __init__: it renames the user's function and puts a second name
         # into the module (for process pools), which a target made here does not need.
         self.broker: AsyncBroker = UNBOUND
-        self.task_name = definition.name
+        self.task_name: str = definition.name
         self.labels = labels
-        self.original_func = _target(definition)
-        self.return_type = None
-        self.func = definition.func
+        self.original_func: Callable[..., Any] = _target(definition)
+        self.return_type: Any = None
+        self.func: Callable[..., Any] = definition.func
         self._definition = definition
         update_wrapper(self, definition.func, updated=())
 

@@ -19,7 +19,7 @@ from fastask.task import Task
 
 __all__ = ["Worker"]
 
-logger = logging.getLogger("fastask.worker")
+logger: logging.Logger = logging.getLogger("fastask.worker")
 
 _STOP_TIMEOUT = 5.0  # seconds
 _LAST_WORDS = 0.3  # seconds in which the manager logs that it has sent the signal

@@ -23,7 +23,7 @@ from taskiq.utils import maybe_awaitable
 
 __all__ = ["MemoryBroker", "MemoryResults"]
 
-logger = logging.getLogger("fastask.brokers.memory")
+logger: logging.Logger = logging.getLogger("fastask.brokers.memory")
 
 _CANCEL_TIMEOUT = 1.0  # seconds a cancelled task has for its teardown
 
@@ -57,7 +57,7 @@ class MemoryBroker(AsyncBroker):
         self, *, max_tasks: int = 100, drain_timeout: float = 10.0, max_results: int = 10_000
     ) -> None:
         super().__init__()
-        self.result_backend = MemoryResults(max_stored_results=max_results)
+        self.result_backend: MemoryResults = MemoryResults(max_stored_results=max_results)
         self.max_tasks = max_tasks
         self.drain_timeout = drain_timeout
         self._queue: deque[BrokerMessage] = deque()

@@ -1,8 +1,10 @@
-"""The README's programs, run as a reader would run them."""
+"""The programs of the README and of the pages, run as a reader would run them."""
 
 import re
 import shutil
 from pathlib import Path
+
+import pytest
 
 from tests.integration.processes import BIN, REPOSITORY, Process
 
@@ -15,8 +17,11 @@ filterwarnings = ["error"]
 """
 
 
-def blocks() -> list[str]:
-    return BLOCK.findall((REPOSITORY / "README.md").read_text())
+PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
+
+
+def blocks(page: Path = REPOSITORY / "README.md") -> list[str]:
+    return BLOCK.findall(page.read_text())
 
 
 def written(folder: Path) -> list[str]:
@@ -59,6 +64,23 @@ def test_waiting_for_a_result_works_as_shown(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(program)
     with Process(BIN / "python", "program.py", cwd=tmp_path) as running:
         assert running.wait() == 0, running.log
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_programs_of_the_pages_run(page: Path, tmp_path: Path) -> None:
+    """Each block of a page is a program of its own."""
+    for number, block in enumerate(blocks(page)):
+        program = tmp_path / f"program{number}.py"
+        program.write_text(block)
+        with Process(BIN / "python", "-W", "error", program.name, cwd=tmp_path) as running:
+            assert running.wait() == 0, running.log
+
+
+@pytest.mark.parametrize("page", [REPOSITORY / "README.md", *PAGES], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Files that a page links to are there."""
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
 
 
 def test_make_knows_the_targets_that_it_names() -> None:
