@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from starlette.requests import HTTPConnection, Request
-from taskiq import AsyncBroker, Context
+from taskiq import AsyncBroker, Context, TaskiqState
 
 __all__ = ["MessageContexts", "current_context"]
 
@@ -51,17 +51,16 @@ class MessageContexts(dict[Any, Any]):
     @classmethod
     def install(cls, broker: AsyncBroker, make_request: Callable[[], Request]) -> None:
         """Make a broker keep its messages apart."""
-        broker.custom_dependency_context = cls(dict(broker.custom_dependency_context), make_request)
+        entries = {TaskiqState: broker.state, **broker.custom_dependency_context}
+        broker.custom_dependency_context = cls(entries, make_request)
 
     def update(self, entries: dict[Any, Any]) -> None:  # type: ignore[override]
-        """Add entries; a message's `Context` goes to the asyncio task that runs it.
-
-        The last one stays here too, where nothing of fastask reads it.
-        """
+        """Add entries; a message's `Context` goes to the asyncio task that runs it."""
         context = entries.get(Context)
-        if context is not None:
-            _current.set(context)
-        super().update(entries)
+        if context is None:
+            super().update(entries)
+        else:
+            _current.set(context)  # what comes with it, Taskiq's state, is here already
 
     def __copy__(self) -> dict[Any, Any]:
         return _OneMessage(self, self._make_request)

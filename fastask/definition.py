@@ -83,7 +83,7 @@ class Definition:
         """
         root = self._root
         injected = [child.name for child in root.children if child.name is not None]
-        injected += [*root.provided, *root.defaults]
+        injected += [*root.provided, *root.scoped, *root.defaults]
         try:
             return ArgumentsWire(self.name, root.messaged, injected)
         except PydanticUserError as error:
@@ -119,8 +119,8 @@ class Definition:
             self._overridden = (dict(overrides), self._compiled(overrides))
         return self._overridden[1]
 
-    async def run(self, args: Sequence[Any], kwargs: Mapping[str, Any], context: Any) -> Any:
-        """Check the arguments, resolve the dependencies and call the function.
+    def run(self, args: Sequence[Any], kwargs: Mapping[str, Any], context: Any) -> Awaitable[Any]:
+        """Check the arguments; then resolve the dependencies and call the function.
 
         Args:
             args: positional arguments, in their own types or as a message has them.
@@ -128,19 +128,19 @@ class Definition:
             context: Taskiq's `Context`, or a function that makes it when it is asked for.
 
         Returns:
-            What the function returns.
+            What is to be awaited; it gives what the function returns, and raises whatever
+            the task or a dependency raises.
 
         Raises:
             InvalidArgumentsError: the arguments don't fit; nothing was called.
             UnresolvableTasksError: a parameter can't be given.
-            BaseException: whatever the task or a dependency raises.
         """
         execute = self.executor()
         checked, named = self.arguments.load(args, kwargs)
         for position, name, default in self._http_defaults:
             if name not in named and position >= len(checked):
                 named[name] = default()
-        return await execute(checked, named, context)
+        return execute(checked, named, context)
 
     @cached_property
     def _plain(self) -> Executor:
@@ -179,7 +179,7 @@ class Definition:
             plan = flatten(self._root, self._reader, overrides)
         except ExceptionGroup as group:
             raise UnresolvableTasksError([str(error) for error in group.exceptions]) from None
-        return executor(plan, self._call, self.program)
+        return executor(self.name, plan, self._call, self.program)
 
     def _unusable(self, what: str, error: PydanticUserError) -> UnresolvableTasksError:
         reason = f"the annotation of {what} can't be used ({error.message})"

@@ -24,9 +24,6 @@ _CLIENT = ("task", 0)
 class TaskRequest(Request):
     """A request without a body, for the dependencies of one task run."""
 
-    def __init__(self, scope: dict[str, Any]) -> None:
-        super().__init__(scope, _no_receive)
-
     def stream(self) -> AsyncGenerator[bytes, None]:
         """Raise `NoHTTPBodyError`."""
         raise NoHTTPBodyError("stream()")
@@ -89,7 +86,8 @@ class RequestFactory:
         """
         if self._app is not app:
             self._app, self._scope = app, self._scope_of(app)
-        return TaskRequest({**self._scope, "headers": [], "path_params": {}, "state": dict(state)})
+        scope = {**self._scope, "headers": [], "path_params": {}, "state": dict(state)}
+        return TaskRequest(scope, _no_receive)
 
     def _scope_of(self, app: FastAPI) -> dict[str, Any]:
         """What the scopes of all runs have in common."""

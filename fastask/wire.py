@@ -54,7 +54,8 @@ class ArgumentsWire:
         self._types = {sent.name: _WireType(sent.annotation) for sent in parameters}
         self._positional = [sent.name for sent in parameters if sent.kind in _BY_POSITION]
         self._variadic = {sent.kind: sent.name for sent in parameters}
-        self._exact = [(spec.name, _exact_type(spec)) for spec in specs]
+        self._exact = [_exact_type(spec) for spec in specs]
+        self._names = [spec.name for spec in specs]
 
     def dump(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -76,7 +77,7 @@ class ArgumentsWire:
                 problem = {"type": "unsendable", "loc": (parameter,), "msg": str(error), "got": got}
                 problems.append(problem)
 
-        sent = [dumped(name, value) for name, value in zip(self._names(), checked, strict=False)]
+        sent = [dumped(name, value) for name, value in zip(self._slots(), checked, strict=False)]
         more = self._variadic.get(inspect.Parameter.VAR_KEYWORD, "")
         sent_named = {
             name: dumped(name if name in self._types else more, value)
@@ -111,17 +112,14 @@ class ArgumentsWire:
     def _fits(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
         """Whether all parameters are given, once, in values of their very types."""
         given = len(args)
-        if given + len(kwargs) != len(self._exact):
-            return False
-        for value, (_, exact) in zip(args, self._exact, strict=False):
-            if type(value) is not exact:
-                return False
-        for name, exact in self._exact[given:]:
-            if name not in kwargs or type(kwargs[name]) is not exact:
-                return False
-        return given <= len(self._positional)
+        types = list(map(type, args))
+        if kwargs:
+            types += [type(kwargs[name]) for name in self._names[given:] if name in kwargs]
+        # As many types as there are arguments: none of them is unknown or doubled.
+        is_complete = len(types) == given + len(kwargs)
+        return is_complete and types == self._exact and given <= len(self._positional)
 
-    def _names(self) -> Iterator[str]:
+    def _slots(self) -> Iterator[str]:
         """Name the parameters that positional arguments are for."""
         yield from self._positional
         while True:

@@ -19,7 +19,7 @@ from anyio import CapacityLimiter, Semaphore
 from fastask.plan.steps import Step
 from fastask.signatures import Kind
 
-__all__ = ["OpenContexts", "call_in_thread", "called", "opened"]
+__all__ = ["OpenContexts", "call_in_thread", "made"]
 
 
 class OpenContexts:
@@ -72,14 +72,37 @@ async def call_in_thread(call: Callable[[], Any], limiter: CapacityLimiter | Non
     return await anyio.to_thread.run_sync(call, limiter=limiter)
 
 
-async def called(step: Step, kwargs: dict[str, Any], limiter: CapacityLimiter | None) -> Any:
+async def made(
+    step: Step,
+    kwargs: dict[str, Any],
+    limiter: CapacityLimiter | None,
+    contexts: OpenContexts | None,
+) -> Any:
+    """Make the value of a step that takes more than an `await`.
+
+    Args:
+        step: the dependency.
+        kwargs: its arguments.
+        limiter: the limit of threads.
+        contexts: where a generator is kept open; `None` for a dependency of another kind.
+    """
+    semaphore = None if step.limiter is None else step.limiter.get_semaphore()
+    if contexts is not None:
+        return await contexts.enter(_opened(step, kwargs, limiter, semaphore))
+    if semaphore is None:
+        return await _called(step, kwargs, limiter)
+    async with semaphore:
+        return await _called(step, kwargs, limiter)
+
+
+async def _called(step: Step, kwargs: dict[str, Any], limiter: CapacityLimiter | None) -> Any:
     """Call a dependency that has no teardown: a blocking one in a thread, as FastAPI does."""
     if step.kind is Kind.ASYNC:
         return await step.call(**kwargs)
     return await call_in_thread(partial(step.call, **kwargs), limiter)
 
 
-def opened(
+def _opened(
     step: Step,
     kwargs: dict[str, Any],
     limiter: CapacityLimiter | None,

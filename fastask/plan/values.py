@@ -12,7 +12,6 @@ from fastapi.security import SecurityScopes
 
 __all__ = [
     "Provider",
-    "Run",
     "Surroundings",
     "background_tasks",
     "context",
@@ -41,39 +40,27 @@ class Surroundings(Protocol):
         ...
 
 
-class Run(Protocol):
-    """The run that values are provided for.
-
-    Attributes:
-        surroundings: where requests come from.
-        context: Taskiq's `Context` of the message, or a function that makes it.
-        background: the background tasks, where they were asked for.
-    """
-
-    surroundings: Surroundings
-    context: Any
-    background: BackgroundTasks | None
+Provider: TypeAlias = Callable[[Surroundings, Any], Any]
+"""Makes a value for one run, from its surroundings and Taskiq's `Context` of the message
+(or a function that makes the `Context` when it is asked for)."""
 
 
-Provider: TypeAlias = Callable[[Run], Any]
-
-
-def request(run: Run) -> Request:
+def request(surroundings: Surroundings, of_message: Any) -> Request:
     """The task's own request, which is its `HTTPConnection` too."""
-    return run.surroundings.request()
+    return surroundings.request()
 
 
-def context(run: Run) -> Any:
+def context(surroundings: Surroundings, of_message: Any) -> Any:
     """Taskiq's `Context` of this message."""
-    return run.context() if callable(run.context) else run.context
+    return of_message() if callable(of_message) else of_message
 
 
-def state(run: Run) -> Any:
+def state(surroundings: Surroundings, of_message: Any) -> Any:
     """Taskiq's state of the broker."""
-    return context(run).state
+    return context(surroundings, of_message).state
 
 
-def response(run: Run) -> Response:
+def response(surroundings: Surroundings, of_message: Any) -> Response:
     """A response as FastAPI gives it to dependencies: no status and no length of its own."""
     made = Response()
     del made.headers["content-length"]
@@ -81,15 +68,14 @@ def response(run: Run) -> Response:
     return made
 
 
-def background_tasks(run: Run) -> BackgroundTasks:
+def background_tasks(surroundings: Surroundings, of_message: Any) -> BackgroundTasks:
     """The functions to call when the task has succeeded."""
-    run.background = BackgroundTasks()
-    return run.background
+    return BackgroundTasks()
 
 
 def security_scopes(scopes: tuple[str, ...]) -> Provider:
     """The OAuth2 scopes that hold at one place of the tree."""
-    return lambda run: SecurityScopes(scopes=list(scopes))
+    return lambda surroundings, of_message: SecurityScopes(scopes=list(scopes))
 
 
 def extra(asked: type) -> Provider:
@@ -97,5 +83,5 @@ def extra(asked: type) -> Provider:
     return partial(_extra, asked)
 
 
-def _extra(asked: type, run: Run) -> Any:
-    return run.surroundings.extra(asked)
+def _extra(asked: type, surroundings: Surroundings, of_message: Any) -> Any:
+    return surroundings.extra(asked)

@@ -25,6 +25,7 @@ LAYERS = [
     {"fastask.task"},
     {"fastask.definition"},
     {"fastask.plan.run", "fastask.program"},
+    {"fastask.plan.code"},
     {"fastask.plan.calls"},
     {"fastask.plan.steps"},
     {"fastask.plan.nodes"},

@@ -1,0 +1,106 @@
+"""The code of a plan: one coroutine function for each task, with a line for each step.
+
+Walking a plan step by step would cost every run several times what the calls themselves
+cost, so the walk is written out once, as dataclasses write out their `__init__`.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Awaitable, Callable, Iterable
+from keyword import iskeyword
+from typing import Any
+
+from fastask.plan.calls import made
+from fastask.plan.steps import Plan, Step
+from fastask.plan.values import Surroundings, background_tasks
+
+__all__ = ["generated"]
+
+
+def generated(
+    name: str, plan: Plan, func: Callable[..., Awaitable[Any]], surroundings: Surroundings
+) -> Callable[..., Awaitable[Any]]:
+    """Write the function that resolves a plan and calls the task.
+
+    Args:
+        name: the task's name, shown in tracebacks.
+        plan: the plan.
+        func: the task's function.
+        surroundings: where requests and threads come from.
+
+    Returns:
+        A coroutine function of the message's arguments, keyword arguments and `Context`.
+        It returns what `func` returns, after the background tasks. Where the plan has
+        teardown, it also takes the open contexts of scope `"request"` and `"function"`,
+        and returns the result and the background tasks, which are the caller's to run.
+    """
+    names: dict[str, Any] = {"func": func, "surroundings": surroundings, "made": made}
+    lines = [_line(number, step, names) for number, step in enumerate(plan.steps)]
+    injected = _arguments("task", plan.values, (), plan.defaults, names)
+    call = f"await func(*args, **kwargs{injected and ', '}{injected})"
+    background = next(
+        (f"v{n}" for n, step in enumerate(plan.steps) if step.provide is background_tasks), None
+    )
+    if plan.has_teardown:
+        lines.append(f"return {call}, {background}")
+        parameters = "args, kwargs, context, on_request, on_function"
+    else:
+        parameters = "args, kwargs, context"
+        lines += _end(call, background)
+    return _compiled(name, parameters, lines, names)
+
+
+def _end(call: str, background: str | None) -> list[str]:
+    if background is None:
+        return [f"return {call}"]
+    return [f"result = {call}", f"await {background}()", "return result"]
+
+
+def _line(number: int, step: Step, names: dict[str, Any]) -> str:
+    if step.provide is not None:
+        names[f"p{number}"] = step.provide
+        return f"v{number} = p{number}(surroundings, context)"
+    arguments = _arguments(str(number), step.values, step.constants, step.defaults, names)
+    if step.is_awaited:
+        names[f"c{number}"] = step.call
+        return f"v{number} = await c{number}({arguments})"
+    names[f"s{number}"] = step
+    contexts = "None"
+    if step.kind.is_generator:
+        contexts = "on_function" if step.closes_early else "on_request"
+    return f"v{number} = await made(s{number}, dict({arguments}), surroundings.limiter, {contexts})"
+
+
+def _arguments(
+    owner: str,
+    values: Iterable[tuple[str, int]],
+    constants: Iterable[tuple[str, Any]],
+    defaults: Iterable[tuple[str, Callable[[], Any]]],
+    names: dict[str, Any],
+) -> str:
+    given = [_argument(name, f"v{number}") for name, number in values]
+    for index, (name, constant) in enumerate(constants):
+        names[f"k{owner}_{index}"] = constant
+        given.append(_argument(name, f"k{owner}_{index}"))
+    for index, (name, default) in enumerate(defaults):
+        names[f"d{owner}_{index}"] = default
+        given.append(_argument(name, f"d{owner}_{index}()"))
+    return ", ".join(given)
+
+
+def _argument(name: str, expression: str) -> str:
+    if name.isidentifier() and not iskeyword(name):
+        return f"{name}={expression}"
+    return f"**{{{name!r}: {expression}}}"  # a name that only a made-up signature can have
+
+
+def _compiled(
+    name: str, parameters: str, lines: list[str], names: dict[str, Any]
+) -> Callable[..., Awaitable[Any]]:
+    source = "\n".join([f"async def resolve({parameters}):", *(f"    {line}" for line in lines)])
+    file = f"<fastask plan of {name}>"
+    exec(compile(source, file, "exec"), names)  # noqa: S102 - written above, from names alone
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    resolve: Callable[..., Awaitable[Any]] = names["resolve"]
+    return resolve
