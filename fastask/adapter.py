@@ -7,24 +7,41 @@ adapter shows it the same dependency with markers of its own.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, get_origin
 
 from fastapi import params
 from starlette.requests import HTTPConnection
 from taskiq import Context, TaskiqState
+from taskiq_dependencies import ParamInfo
 
 from fastask.exceptions import DependencyError
 from fastask.markers import Marker, ParameterSpec, read_parameter
-from fastask.signatures import name_of, typed_parameters
+from fastask.signatures import generics_of, name_of, typed_parameters, unwrapped
 
-__all__ = ["RouteAdapter", "adapted", "original"]
+__all__ = ["RouteAdapter", "RouteDepends", "adapted", "original"]
 
 
 def adapted(dependency: Callable[..., Any]) -> Callable[..., Any]:
     """Give what FastAPI should be shown: the dependency itself wherever that works."""
     return RouteAdapter(dependency) if _needs_adapter(dependency) else dependency
+
+
+@dataclass(frozen=True)
+class RouteDepends(params.Depends):
+    """FastAPI's marker, for a dependency that may have to be adapted.
+
+    FastAPI fills in the annotated class where none is named, by making the marker anew.
+    """
+
+    def __post_init__(self) -> None:
+        parents: Any = super()
+        if hasattr(parents, "__post_init__"):  # FastAPI 0.165 has one, 0.128 does not
+            parents.__post_init__()
+        if self.dependency is not None:
+            object.__setattr__(self, "dependency", adapted(self.dependency))
 
 
 def original(call: Any) -> Any:
@@ -47,14 +64,17 @@ class RouteAdapter:
     ) -> None:
         self.dependency = dependency
         self._kwargs = dict(kwargs or {})
-        self.__wrapped__ = dependency
+        self.__wrapped__ = unwrapped(get_origin(dependency) or dependency)
         self.__signature__: inspect.Signature = inspect.Signature(
             [_shown(spec) for spec in _specs(dependency) if spec.name not in self._kwargs]
         )
 
     def __call__(self, **values: Any) -> Any:
-        """Call the dependency."""
-        return self.dependency(**self._kwargs, **values)
+        """Call the dependency; what it gives is what FastAPI expects of its kind."""
+        made = self.dependency(**self._kwargs, **values)
+        if isinstance(made, AbstractAsyncContextManager):
+            return _entered_async(made)
+        return _entered(made) if isinstance(made, AbstractContextManager) else made
 
     def __eq__(self, other: object) -> bool:
         kwargs = other._kwargs if isinstance(other, RouteAdapter) else {}
@@ -67,9 +87,22 @@ class RouteAdapter:
         return f"RouteAdapter({name_of(self.dependency)})"
 
 
+def _entered(context: AbstractContextManager[Any]) -> Iterator[Any]:
+    """Taskiq enters context managers; FastAPI takes their functions for generators."""
+    with context as value:
+        yield value
+
+
+async def _entered_async(context: AbstractAsyncContextManager[Any]) -> AsyncIterator[Any]:
+    async with context as value:
+        yield value
+
+
 def _specs(dependency: Callable[..., Any]) -> list[ParameterSpec]:
+    generics = generics_of(dependency)
     try:
-        specs = [read_parameter(parameter) for parameter in typed_parameters(dependency)]
+        parameters = typed_parameters(get_origin(dependency) or dependency)
+        specs = [read_parameter(parameter, generics) for parameter in parameters]
     except (ValueError, TypeError):
         return []  # FastAPI or the plan says what is wrong, with the place
     return [spec for spec in specs if not spec.is_variadic]
@@ -79,6 +112,8 @@ def _needs_adapter(dependency: Any, above: tuple[Any, ...] = ()) -> bool:
     """Whether a Taskiq marker stands anywhere below a dependency."""
     if not callable(dependency) or any(dependency is outer for outer in above):
         return False
+    if get_origin(dependency) is not None:
+        return True  # FastAPI reads no generic class
     markers = [spec.marker for spec in _specs(dependency) if spec.marker is not None]
     return any(
         marker.is_taskiq or _needs_adapter(original(marker.dependency), (*above, dependency))
@@ -104,7 +139,7 @@ def _for_fastapi(marker: Marker, spec: ParameterSpec) -> params.Depends:
     call = original(marker.dependency)
     if isinstance(marker.declared, params.Depends):
         return replace(marker.declared, dependency=adapted(call))
-    if call in (Context, TaskiqState):
+    if call in (Context, TaskiqState, ParamInfo):
         return params.Depends(_only_in_tasks(call, spec))
     shown = RouteAdapter(call, marker.kwargs) if marker.kwargs else adapted(call)
     return params.Depends(shown, use_cache=marker.use_cache)

@@ -10,7 +10,6 @@ from fastapi import FastAPI, params
 from taskiq import AsyncBroker, TaskiqScheduler
 
 from fastask.brokers import broker_from
-from fastask.context import MessageContexts
 from fastask.declare import TaskDecorator, TaskOptions, make_task, markers_of, register
 from fastask.depends import DependsMethod
 from fastask.lifespan import AppLifespan, AppT, Lifespan, UserLifespan
@@ -69,7 +68,6 @@ class FastTask(DependsMethod):
             AppReference(app), broker_from(broker), RequestFactory(base_url), threads
         )
         self._lifespan = AppLifespan(self._program)
-        MessageContexts.install(self._program.broker, self._program.request)
         Worker(self._program, self._lifespan).install()
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Self
 
 from starlette.requests import HTTPConnection, Request
 from taskiq import AsyncBroker, Context, TaskiqState
@@ -42,22 +42,29 @@ class MessageContexts(dict[Any, Any]):
     Args:
         entries: what `broker.add_dependency_context` added before.
         make_request: makes the request of one run.
+
+    Attributes:
+        version: how often entries were added; what was made of them before is stale.
     """
 
     def __init__(self, entries: dict[Any, Any], make_request: Callable[[], Request]) -> None:
         super().__init__(entries)
         self._make_request = make_request
+        self.version = 0
 
     @classmethod
-    def install(cls, broker: AsyncBroker, make_request: Callable[[], Request]) -> None:
+    def installed(cls, broker: AsyncBroker, make_request: Callable[[], Request]) -> Self:
         """Make a broker keep its messages apart."""
         entries = {TaskiqState: broker.state, **broker.custom_dependency_context}
-        broker.custom_dependency_context = cls(entries, make_request)
+        contexts = cls(entries, make_request)
+        broker.custom_dependency_context = contexts
+        return contexts
 
     def update(self, entries: dict[Any, Any]) -> None:  # type: ignore[override]
         """Add entries; a message's `Context` goes to the asyncio task that runs it."""
         context = entries.get(Context)
         if context is None:
+            self.version += 1
             super().update(entries)
         else:
             _current.set(context)  # what comes with it, Taskiq's state, is here already

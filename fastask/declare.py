@@ -5,7 +5,7 @@ from __future__ import annotations
 import os.path
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from fastapi import params
@@ -115,7 +115,8 @@ def markers_of(option: str, dependencies: Any) -> tuple[Marker, ...]:
         if not isinstance(entry, params.Depends) or entry.dependency is None:
             shown = name_of(entry) if callable(entry) else repr(entry)
             raise TaskOptionError(option, f"write Depends(...) around {shown}")
-        markers.append(marker_of(entry))
+        # FastAPI reads no `use_cache` here either.
+        markers.append(replace(marker_of(entry), use_cache=True))
     return tuple(markers)
 
 

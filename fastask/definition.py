@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import is_dataclass
 from functools import cached_property, partial
 from typing import Any
 
-from pydantic import PydanticUserError
+from pydantic import BaseModel, PydanticUserError
 
 from fastask.exceptions import DependencyError, UnboundTaskError, UnresolvableTasksError
 from fastask.markers import Marker
@@ -19,6 +20,10 @@ from fastask.signatures import Kind, kind_of, typed_return
 from fastask.wire import ArgumentsWire, ResultWire
 
 __all__ = ["Definition"]
+
+
+def _is_changeable(default: Any) -> bool:
+    return isinstance(default, (list, dict, set, bytearray, BaseModel)) or is_dataclass(default)
 
 
 class Definition:
@@ -40,6 +45,8 @@ class Definition:
         self.func = func
         self._dependencies = tuple(dependencies)
         self._program: Program | None = None
+        self._version = 0
+        self._plain: Executor | None = None
         self._overridden: tuple[Mapping[Any, Any], Executor] | None = None
 
     @property
@@ -112,12 +119,24 @@ class Definition:
         Raises:
             UnresolvableTasksError: a parameter can't be given.
         """
-        overrides = self.program.overrides()
+        program = self.program
+        if program.contexts.version != self._version:
+            self._forget(program.contexts.version)
+        overrides = program.overrides()
         if not overrides:
+            if self._plain is None:
+                self._plain = self._compiled(overrides)
             return self._plain
         if self._overridden is None or self._overridden[0] != overrides:
             self._overridden = (dict(overrides), self._compiled(overrides))
         return self._overridden[1]
+
+    def _forget(self, version: int) -> None:
+        """Read the tree again: `broker.add_dependency_context` has added what may fit it."""
+        self._version = version
+        self._plain = self._overridden = None
+        for name in ("_root", "arguments", "_made_defaults"):
+            self.__dict__.pop(name, None)
 
     def run(self, args: Sequence[Any], kwargs: Mapping[str, Any], context: Any) -> Awaitable[Any]:
         """Check the arguments; then resolve the dependencies and call the function.
@@ -137,14 +156,10 @@ class Definition:
         """
         execute = self.executor()
         checked, named = self.arguments.load(args, kwargs)
-        for position, name, default in self._http_defaults:
+        for position, name, default in self._made_defaults:
             if name not in named and position >= len(checked):
                 named[name] = default()
         return execute(checked, named, context)
-
-    @cached_property
-    def _plain(self) -> Executor:
-        return self._compiled({})
 
     @cached_property
     def _root(self) -> Node:
@@ -152,15 +167,20 @@ class Definition:
 
     @cached_property
     def _reader(self) -> TreeReader:
-        return TreeReader(self.program.broker.custom_dependency_context)
+        return TreeReader(self.program.contexts)
 
     @cached_property
-    def _http_defaults(self) -> list[tuple[int, str, Callable[[], Any]]]:
-        """Parameters whose default is in a marker such as `Query(5)`, with their positions."""
+    def _made_defaults(self) -> list[tuple[int, str, Callable[[], Any]]]:
+        """Parameters whose default is made for each run, with their positions.
+
+        As in a route: a copy of what a run may change, or what a marker such as `Query(5)`
+        holds. Other objects are the function's own, since `is` may be asked of a sentinel.
+        """
         return [
             (position, spec.name, spec.default)
             for position, spec in enumerate(self._root.messaged)
-            if spec.field is not None
+            if spec.has_default
+            and (spec.field is not None or _is_changeable(spec.parameter.default))
         ]
 
     @cached_property

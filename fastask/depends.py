@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, TypeVar, overload
 
-from fastapi import params
-
-from fastask.adapter import adapted
+from fastask.adapter import RouteDepends
 from fastask.markers import Scope
 
 __all__ = ["DependsMethod"]
@@ -85,5 +83,4 @@ class DependsMethod:
         Returns:
             The marker. FastAPI and fastask put the dependency's value in its place.
         """
-        shown = None if dependency is None else adapted(dependency)
-        return params.Depends(dependency=shown, use_cache=use_cache, scope=scope)
+        return RouteDepends(dependency, use_cache, scope)

@@ -172,6 +172,8 @@ def _declared(parameter: inspect.Parameter, metadata: tuple[Any, ...]) -> Declar
     outside = default if isinstance(default, (params.Depends, Dependency, FieldInfo)) else None
     if inside is not None and outside is not None and not isinstance(outside, Dependency):
         raise ValueError("it has a marker in Annotated and another one as its default")
+    if inside is None and outside is None and default is inspect.Parameter.empty:
+        return _with_default(metadata)
     declared = inside if outside is None else outside
     if not isinstance(inside, FieldInfo) or declared is not inside:
         return declared
@@ -179,6 +181,12 @@ def _declared(parameter: inspect.Parameter, metadata: tuple[Any, ...]) -> Declar
     if default is not inspect.Parameter.empty and default is not INJECTED:
         merged.default = default
     return merged
+
+
+def _with_default(metadata: tuple[Any, ...]) -> FieldInfo | None:
+    """Pydantic's own `Field` inside `Annotated`, where it brings the default."""
+    fields = (item for item in reversed(metadata) if isinstance(item, FieldInfo))
+    return next((item for item in fields if not item.is_required()), None)
 
 
 def _marker(

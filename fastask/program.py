@@ -11,6 +11,7 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI, Request
 from taskiq import AsyncBroker
 
+from fastask.context import MessageContexts
 from fastask.loading import AppReference
 from fastask.request import RequestFactory
 
@@ -29,6 +30,7 @@ class Program:
 
     Attributes:
         state: what the app's lifespan yielded, while it runs.
+        contexts: the messages that run, and what `broker.add_dependency_context` added.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Program:
         self.state: Mapping[str, Any] = {}
         self._requests = requests
         self._threads = threads
+        self.contexts = MessageContexts.installed(broker, self.request)
         self._limiters: anyio.lowlevel.RunVar[CapacityLimiter] = anyio.lowlevel.RunVar(
             f"fastask_threads_{id(self)}"
         )
@@ -71,9 +74,9 @@ class Program:
         """Make the request of one task run."""
         return self._requests.make(self.app, self.state)
 
-    def extra(self, asked: type) -> Any:
-        """Give what `broker.add_dependency_context` provides for a class."""
-        return self.broker.custom_dependency_context[asked]
+    def extra(self, asked: Any) -> Any:
+        """Give what `broker.add_dependency_context` provides for a class or function."""
+        return self.contexts[asked]
 
     def overrides(self) -> Mapping[Any, Any]:
         """Give the overrides that hold now: the app's, and below them the broker's."""

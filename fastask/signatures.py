@@ -5,9 +5,9 @@ from __future__ import annotations
 import enum
 import inspect
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, ForwardRef
+from typing import Any, ForwardRef, TypeVar, get_args, get_origin
 
 if sys.version_info >= (3, 13):
     from inspect import iscoroutinefunction
@@ -17,6 +17,7 @@ else:
 
 __all__ = [
     "Kind",
+    "generics_of",
     "kind_of",
     "location_of",
     "name_of",
@@ -60,14 +61,14 @@ def _is_coroutine_routine(call: object) -> bool:
 
 
 def _any_form(call: Callable[..., Any], test: Callable[[object], bool]) -> bool:
-    bare, unwrapped = _without_partials(call), _unwrapped(call)
-    if test(bare) or test(unwrapped):
+    bare, behind = _without_partials(call), unwrapped(call)
+    if test(bare) or test(behind):
         return True
-    if inspect.isclass(unwrapped):
+    if inspect.isclass(behind):
         return False
-    for form in (bare, unwrapped):
+    for form in (bare, behind):
         method = getattr(form, "__call__", None)  # noqa: B004 - its kind is what is asked
-        if method is not None and (test(_without_partials(method)) or test(_unwrapped(method))):
+        if method is not None and (test(_without_partials(method)) or test(unwrapped(method))):
             return True
     return False
 
@@ -78,7 +79,8 @@ def _without_partials(call: Any) -> Any:
     return call
 
 
-def _unwrapped(call: Any) -> Any:
+def unwrapped(call: Any) -> Any:
+    """Give the function, class or instance behind partials and decorators."""
     return inspect.unwrap(_without_partials(call))
 
 
@@ -95,7 +97,7 @@ def typed_parameters(call: Callable[..., Any]) -> list[inspect.Parameter]:
     try:
         return list(inspect.signature(call, eval_str=True).parameters.values())
     except NameError:
-        namespace = getattr(_unwrapped(call), "__globals__", {})
+        namespace = getattr(unwrapped(call), "__globals__", {})
         return [
             parameter.replace(annotation=_evaluated(parameter.annotation, namespace))
             for parameter in inspect.signature(call).parameters.values()
@@ -109,6 +111,12 @@ def _evaluated(annotation: Any, namespace: dict[str, Any]) -> Any:
         return eval(annotation, namespace)  # noqa: S307 - the user's own annotation
     except NameError:
         return ForwardRef(annotation)
+
+
+def generics_of(call: Any) -> Mapping[TypeVar, Any]:
+    """Tell what the type variables of a generic class stand for in `Repository[User]`."""
+    names = getattr(get_origin(call), "__parameters__", ())
+    return dict(zip(names, get_args(call), strict=False))
 
 
 def name_of(call: Any) -> str:
@@ -127,9 +135,9 @@ def near_names(name: str, names: Iterable[str]) -> str:
 
 def location_of(call: Any) -> str:
     """Tell where a callable is defined, as `file:line`, or its module where Python can't tell."""
-    code = getattr(_unwrapped(call), "__code__", None)
+    code = getattr(unwrapped(call), "__code__", None)
     if code is None:
-        return str(getattr(_unwrapped(call), "__module__", "unknown place"))
+        return str(getattr(unwrapped(call), "__module__", "unknown place"))
     return f"{code.co_filename}:{code.co_firstlineno}"
 
 
@@ -138,7 +146,7 @@ def typed_return(call: Callable[..., Any]) -> Any:
     try:
         annotation = inspect.signature(call, eval_str=True).return_annotation
     except NameError:
-        namespace = getattr(_unwrapped(call), "__globals__", {})
+        namespace = getattr(unwrapped(call), "__globals__", {})
         annotation = _evaluated(inspect.signature(call).return_annotation, namespace)
     if annotation is inspect.Signature.empty or isinstance(annotation, ForwardRef):
         return Any

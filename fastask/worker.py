@@ -10,7 +10,7 @@ import signal
 import sys
 from contextlib import suppress
 
-from taskiq import TaskiqEvents, TaskiqState
+from taskiq import TaskiqEvents, TaskiqMiddleware, TaskiqState
 
 from fastask.exceptions import AppImportError, UnresolvableTasksError
 from fastask.lifespan import AppLifespan
@@ -42,12 +42,13 @@ class Worker:
         broker = self._program.broker
         broker.add_event_handler(TaskiqEvents.WORKER_STARTUP, self.start)
         broker.add_event_handler(TaskiqEvents.WORKER_SHUTDOWN, self.stop)
+        broker.add_middlewares(_Last(self))
 
     async def start(self, state: TaskiqState) -> None:
-        """Start the app and compile its tasks.
+        """Start the app.
 
-        An app that can't be had and a task that can't be resolved stop the worker for
-        good, since a restart would not help: one error ends the log.
+        An app that can't be had stops the worker for good, since a restart would not
+        help: one error ends the log.
 
         Raises:
             BaseException: what the lifespan's startup raises.
@@ -59,8 +60,22 @@ class Worker:
         _wake_loop_on_signals()
         try:
             await self._lifespan.enter()
+        except AppImportError as error:
+            await self._give_up(error)
+            raise
+
+    async def check(self) -> None:
+        """Compile all tasks, when everybody who starts with the worker has started.
+
+        Raises:
+            UnresolvableTasksError: a task asks for what it can't be given; it stops the
+                worker for good.
+        """
+        if not self._program.broker.is_worker_process:
+            return
+        try:
             count = self._compile()
-        except (AppImportError, UnresolvableTasksError) as error:
+        except UnresolvableTasksError as error:
             await self._give_up(error)
             raise
         logger.info(
@@ -115,6 +130,18 @@ class Worker:
         logging.shutdown()
         sys.stderr.flush()
         os._exit(1)
+
+
+class _Last(TaskiqMiddleware):
+    """Comes after all handlers of a start; they may add to the dependency context."""
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__()
+        self._worker = worker
+
+    async def startup(self) -> None:
+        """Check the tasks."""
+        await self._worker.check()
 
 
 def _wake_loop_on_signals() -> None:

@@ -12,6 +12,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from functools import cached_property
 from typing import Any
 
@@ -37,7 +38,9 @@ class MemoryResults(InmemoryResultBackend[Any]):
         Raises:
             KeyError: there is none (yet, or any more).
         """
-        return (await super().get_result(task_id, with_logs)).model_copy(deep=True)
+        result = await super().get_result(task_id, with_logs)
+        own = {"return_value": deepcopy(result.return_value), "labels": dict(result.labels)}
+        return result.model_copy(update=own)
 
 
 class MemoryBroker(AsyncBroker):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias, TypeVar, get_args, get_origin
+from typing import Any, TypeAlias, get_origin
 
 from fastapi import Response, WebSocket
 from fastapi.security import SecurityScopes
@@ -20,7 +20,7 @@ from fastask.adapter import original
 from fastask.exceptions import DependencyError
 from fastask.markers import INJECTED, Marker, ParameterSpec, Scope, read_parameter
 from fastask.plan import values
-from fastask.signatures import Kind, kind_of, name_of, typed_parameters
+from fastask.signatures import Kind, generics_of, kind_of, name_of, typed_parameters, unwrapped
 
 __all__ = ["Node", "TreeReader"]
 
@@ -51,7 +51,7 @@ class Node:
         provided: parameter name to what the run provides for it.
         scoped: parameters that get the OAuth2 scopes that hold here.
         defaults: parameters that get their default.
-        fixed: parameters whose value the declaration tells.
+        fixed: parameters whose value the marker tells, by Taskiq's `kwargs=`.
         messaged: on the root, the parameters that a message carries.
         problems: what no task can be given; they count only where the node is used.
     """
@@ -83,11 +83,10 @@ class Node:
     @property
     def uses_scopes(self) -> bool:
         """Whether a value made for other scopes may differ, as FastAPI decides it."""
-        call: Any = self.call
         return (
             bool(self.marker.scopes)
             or bool(self.scoped)
-            or isinstance(call, SecurityBase)
+            or isinstance(unwrapped(self.call), SecurityBase)
             or any(child.uses_scopes for child in self.children)
         )
 
@@ -147,9 +146,7 @@ class TreeReader:
         self._open.append(call)
         try:
             for own in self._parameters(node):
-                if own.marker is not None and own.marker.dependency is ParamInfo:
-                    node.fixed[own.name] = _param_info(node)
-                elif not own.is_variadic and own.name not in marker.kwargs:
+                if not own.is_variadic and own.name not in marker.kwargs:
                     self._add(node, own)
         finally:
             self._open.pop()
@@ -172,7 +169,7 @@ class TreeReader:
         except (ValueError, TypeError) as error:
             self._problem(node, f"its signature can't be read ({error})", "wrap it in a function")
             return
-        generics = _generics(node.call)
+        generics = generics_of(node.call)
         for parameter in parameters:
             try:
                 yield read_parameter(parameter, generics)
@@ -182,7 +179,7 @@ class TreeReader:
 
     def _add(self, node: Node, spec: ParameterSpec, *, from_message: bool = False) -> None:
         asked = _provided_by_name(spec)
-        if (provided := self._provided(asked)) is not None:
+        if (provided := self._provided(asked, node)) is not None:
             node.provided[spec.name] = provided
         elif _is_kind_of(asked, SecurityScopes):
             node.scoped.append(spec.name)
@@ -193,22 +190,24 @@ class TreeReader:
             self._problem(node, "it asks for a WebSocket, which no task has", remedy, spec.name)
         elif from_message and spec.parameter.default is not INJECTED and _in_message(spec):
             node.messaged.append(_by_name(spec) if _behind_injected(node) else spec)
+        elif _is_made_from_nothing(spec):
+            model = _ModelDefault(spec.parameter, spec.annotation, field=spec.field)
+            node.defaults[spec.name] = model
         elif spec.has_default and spec.parameter.default is not INJECTED:
             node.defaults[spec.name] = spec
-        elif _is_made_from_nothing(spec):
-            node.defaults[spec.name] = _ModelDefault(
-                spec.parameter, spec.annotation, field=spec.field
-            )
         else:
             self._problem(node, _missing(spec), _REMEDY, spec.name)
 
-    def _provided(self, asked: Any) -> values.Provider | None:
+    def _provided(self, asked: Any, node: Node) -> values.Provider | None:
+        if asked is ParamInfo:
+            return values.fixed(_param_info(node))
         if _is_kind_of(asked, WebSocket):
             return None
         for base, make in _PROVIDED:  # first, since Taskiq's context holds some of these too
             if _is_kind_of(asked, base):
                 return make
-        return values.extra(asked) if isinstance(asked, type) and asked in self._extra else None
+        is_extra = isinstance(asked, Hashable) and asked in self._extra
+        return values.extra(asked) if asked is not None and is_extra else None
 
     def _problem(self, node: Node, reason: str, remedy: str, *below: str) -> None:
         node.problems.append(DependencyError((*node.chain, *below), reason, remedy))
@@ -247,12 +246,6 @@ def _param_info(node: Node) -> ParamInfo:
 def _in_message(spec: ParameterSpec) -> bool:
     """Whether a message may carry a task's own parameter: not one that only HTTP could fill."""
     return spec.field is None or spec.has_default
-
-
-def _generics(call: Any) -> Mapping[TypeVar, Any]:
-    """What the type variables of a generic class stand for in `Repository[User]`."""
-    names = getattr(get_origin(call), "__parameters__", ())
-    return dict(zip(names, get_args(call), strict=False))
 
 
 def _is_made_from_nothing(spec: ParameterSpec) -> bool:

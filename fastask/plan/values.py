@@ -16,6 +16,7 @@ __all__ = [
     "background_tasks",
     "context",
     "extra",
+    "fixed",
     "request",
     "response",
     "security_scopes",
@@ -35,8 +36,8 @@ class Surroundings(Protocol):
         """Make the request of one run."""
         ...
 
-    def extra(self, asked: type) -> Any:
-        """Give what Taskiq's dependency context holds for a class."""
+    def extra(self, asked: Any) -> Any:
+        """Give what Taskiq's dependency context holds for a class or function."""
         ...
 
 
@@ -78,10 +79,15 @@ def security_scopes(scopes: tuple[str, ...]) -> Provider:
     return lambda surroundings, of_message: SecurityScopes(scopes=list(scopes))
 
 
-def extra(asked: type) -> Provider:
-    """What Taskiq's dependency context holds for a class."""
+def fixed(value: Any) -> Provider:
+    """What the declaration tells."""
+    return lambda surroundings, of_message: value
+
+
+def extra(asked: Any) -> Provider:
+    """What Taskiq's dependency context holds for a class or function."""
     return partial(_extra, asked)
 
 
-def _extra(asked: type, surroundings: Surroundings, of_message: Any) -> Any:
+def _extra(asked: Any, surroundings: Surroundings, of_message: Any) -> Any:
     return surroundings.extra(asked)

@@ -1,11 +1,12 @@
 """`ft.depends`: one marker for routes and tasks."""
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any, Self
 
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, params
 from starlette.testclient import TestClient
 
 from fastask import INJECTED, FastTask, TaskRouter, UnresolvableTasksError
@@ -112,10 +113,13 @@ async def test_class_of_the_annotation(app: FastAPI, ft: FastTask) -> None:
 
 def test_is_fastapis_marker(ft: FastTask) -> None:
     """The marker is FastAPI's own, with the dependency itself where no adapter is needed."""
-    assert ft.depends(word) == Depends(word)
-    marker: Any = ft.depends(word, use_cache=False, scope="function")
-    assert marker == Depends(word, use_cache=False, scope="function")
-    assert TaskRouter().depends(word) == Depends(word)
+    marker: Any = ft.depends(word)
+    assert isinstance(marker, params.Depends)
+    assert asdict(marker) == asdict(Depends(word))
+    marker = ft.depends(word, use_cache=False, scope="function")
+    assert asdict(marker) == asdict(Depends(word, use_cache=False, scope="function"))
+    marker = TaskRouter().depends(word)
+    assert asdict(marker) == asdict(Depends(word))
 
 
 async def counted() -> int:
