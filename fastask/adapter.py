@@ -19,7 +19,7 @@ from taskiq_dependencies import ParamInfo
 
 from fastask.exceptions import DependencyError
 from fastask.markers import Marker, ParameterSpec, read_parameter
-from fastask.signatures import generics_of, name_of, typed_parameters, unwrapped
+from fastask.signatures import generics_of, kind_of, name_of, typed_parameters, unwrapped
 
 __all__ = ["RouteAdapter", "RouteDepends", "adapted", "original"]
 
@@ -64,6 +64,7 @@ class RouteAdapter:
     ) -> None:
         self.dependency = dependency
         self._kwargs = dict(kwargs or {})
+        self._is_generator = kind_of(get_origin(dependency) or dependency).is_generator
         self.__wrapped__ = unwrapped(get_origin(dependency) or dependency)
         self.__signature__: inspect.Signature = inspect.Signature(
             [_shown(spec) for spec in _specs(dependency) if spec.name not in self._kwargs]
@@ -72,9 +73,11 @@ class RouteAdapter:
     def __call__(self, **values: Any) -> Any:
         """Call the dependency; what it gives is what FastAPI expects of its kind."""
         made = self.dependency(**self._kwargs, **values)
-        if isinstance(made, AbstractAsyncContextManager):
+        if self._is_generator and isinstance(made, AbstractAsyncContextManager):
             return _entered_async(made)
-        return _entered(made) if isinstance(made, AbstractContextManager) else made
+        if self._is_generator and isinstance(made, AbstractContextManager):
+            return _entered(made)
+        return made
 
     def __eq__(self, other: object) -> bool:
         kwargs = other._kwargs if isinstance(other, RouteAdapter) else {}

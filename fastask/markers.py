@@ -178,6 +178,9 @@ def _declared(parameter: inspect.Parameter, metadata: tuple[Any, ...]) -> Declar
     if not isinstance(inside, FieldInfo) or declared is not inside:
         return declared
     merged = copy.copy(inside)
+    other = _with_default(metadata) if inside.is_required() else None
+    if other is not None:
+        merged.default, merged.default_factory = other.default, other.default_factory
     if default is not inspect.Parameter.empty and default is not INJECTED:
         merged.default = default
     return merged
