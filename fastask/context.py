@@ -27,10 +27,9 @@ def current_context() -> Context:
         RuntimeError: no message is being executed here. Taskiq's receiver has announced
             none, which is so outside of tasks, or with a release that works differently.
     """
-    context = _current.get()
-    if context is None:
-        raise RuntimeError("Taskiq's receiver announced no message to fastask")
-    return context
+    if (context := _current.get()) is not None:
+        return context
+    raise RuntimeError("Taskiq's receiver announced no message to fastask")
 
 
 class MessageContexts(dict[Any, Any]):

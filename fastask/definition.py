@@ -125,7 +125,7 @@ class Definition:
         overrides = program.overrides()
         if not overrides:
             if self._plain is None:
-                self._plain = self._compiled(overrides)
+                self._plain = self._compiled({})
             return self._plain
         if self._overridden is None or self._overridden[0] != overrides:
             self._overridden = (dict(overrides), self._compiled(overrides))
@@ -154,7 +154,15 @@ class Definition:
             InvalidArgumentsError: the arguments don't fit; nothing was called.
             UnresolvableTasksError: a parameter can't be given.
         """
-        execute = self.executor()
+        program, execute = self._program, self._plain
+        if (
+            execute is None
+            or program is None
+            or program.contexts.version != self._version
+            or program.app.dependency_overrides
+            or program.broker.dependency_overrides
+        ):
+            execute = self.executor()
         checked, named = self.arguments.load(args, kwargs)
         for position, name, default in self._made_defaults:
             if name not in named and position >= len(checked):

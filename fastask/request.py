@@ -86,11 +86,12 @@ class RequestFactory:
         """
         if self._app is not app:
             self._app, self._scope = app, self._scope_of(app)
-        scope = {**self._scope, "headers": [], "path_params": {}, "state": dict(state)}
+        scope = self._scope.copy()
+        scope["headers"], scope["path_params"], scope["state"] = [], {}, dict(state)
         return TaskRequest(scope, _no_receive)
 
     def _scope_of(self, app: FastAPI) -> dict[str, Any]:
-        """What the scopes of all runs have in common."""
+        """What the scopes of all runs have in common, and the keys that differ."""
         parts = self._parts
         root_path = parts.path.rstrip("/") or app.root_path
         return {
@@ -108,4 +109,7 @@ class RequestFactory:
             "query_string": b"",
             "app": app,
             "router": app.router,
+            "headers": None,
+            "path_params": None,
+            "state": None,
         }

@@ -55,6 +55,9 @@ class ArgumentsWire:
         self._positional = [sent.name for sent in parameters if sent.kind in _BY_POSITION]
         self._variadic = {sent.kind: sent.name for sent in parameters}
         self._exact = [_exact_type(spec) for spec in specs]
+        # Types of a call that needs no further look; `None` is the type of no value.
+        is_plain = len(self._positional) == len(specs)
+        self._exact_positions = self._exact if is_plain else [None]
         self._names = [spec.name for spec in specs]
 
     def dump(
@@ -96,6 +99,8 @@ class ArgumentsWire:
             InvalidArgumentsError: an argument is missing, unknown, given twice, of a wrong
                 type, or injected.
         """
+        if not kwargs and list(map(type, args)) == self._exact_positions:
+            return tuple(args), {}
         if self._fits(args, kwargs):
             return tuple(args), dict(kwargs)
         if not self._injected.isdisjoint(kwargs):

@@ -13,7 +13,7 @@ from typing import Any
 
 from fastask.plan.calls import made
 from fastask.plan.steps import Plan, Step
-from fastask.plan.values import Surroundings, background_tasks
+from fastask.plan.values import Surroundings, background_tasks, request
 
 __all__ = ["generated"]
 
@@ -58,6 +58,8 @@ def _end(call: str, background: str | None) -> list[str]:
 
 
 def _line(number: int, step: Step, names: dict[str, Any]) -> str:
+    if step.provide is request:
+        return f"v{number} = surroundings.request()"
     if step.provide is not None:
         names[f"p{number}"] = step.provide
         return f"v{number} = p{number}(surroundings, context)"
