@@ -15,9 +15,13 @@ from typing import Any, Self
 from starlette.requests import HTTPConnection, Request
 from taskiq import AsyncBroker, Context, TaskiqState
 
-__all__ = ["MessageContexts", "current_context"]
+__all__ = ["MessageContexts", "current_context", "message_context"]
 
 _current: ContextVar[Context | None] = ContextVar("fastask_message", default=None)
+
+
+message_context = _current.get
+"""Gives Taskiq's `Context` of the message that this asyncio task runs, or `None`."""
 
 
 def current_context() -> Context:

@@ -9,12 +9,14 @@ from typing import Any
 
 from pydantic import BaseModel, PydanticUserError
 
+from fastask.context import message_context
 from fastask.exceptions import DependencyError, UnboundTaskError, UnresolvableTasksError
 from fastask.markers import Marker
 from fastask.plan.calls import call_in_thread
+from fastask.plan.code import Checks, whole
 from fastask.plan.nodes import Node, TreeReader
 from fastask.plan.run import Executor, executor
-from fastask.plan.steps import flatten
+from fastask.plan.steps import Plan, flatten
 from fastask.program import Program
 from fastask.signatures import Kind, kind_of, typed_return
 from fastask.wire import ArgumentsWire, ResultWire
@@ -46,6 +48,8 @@ class Definition:
         self._dependencies = tuple(dependencies)
         self._program: Program | None = None
         self._version = 0
+        self._written: int | None = None
+        self._plan: Plan | None = None
         self._plain: Executor | None = None
         self._overridden: tuple[Mapping[Any, Any], Executor] | None = None
 
@@ -125,16 +129,19 @@ class Definition:
         overrides = program.overrides()
         if not overrides:
             if self._plain is None:
-                self._plain = self._compiled({})
+                self._plan = self._flat({})
+                self._plain = executor(self.name, self._plan, self._call, program)
             return self._plain
         if self._overridden is None or self._overridden[0] != overrides:
-            self._overridden = (dict(overrides), self._compiled(overrides))
+            plan = self._flat(overrides)
+            made = executor(self.name, plan, self._call, program)
+            self._overridden = (dict(overrides), made)
         return self._overridden[1]
 
     def _forget(self, version: int) -> None:
         """Read the tree again: `broker.add_dependency_context` has added what may fit it."""
         self._version = version
-        self._plain = self._overridden = None
+        self._plan = self._plain = self._overridden = None
         for name in ("_root", "arguments", "_made_defaults"):
             self.__dict__.pop(name, None)
 
@@ -154,20 +161,51 @@ class Definition:
             InvalidArgumentsError: the arguments don't fit; nothing was called.
             UnresolvableTasksError: a parameter can't be given.
         """
-        program, execute = self._program, self._plain
-        if (
-            execute is None
-            or program is None
-            or program.contexts.version != self._version
-            or program.app.dependency_overrides
-            or program.broker.dependency_overrides
-        ):
-            execute = self.executor()
+        execute = self.executor()
+        checked, named = self.load(args, kwargs)
+        return execute(checked, named, context)
+
+    def load(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Check the arguments, and add the defaults that are made for each run.
+
+        Raises:
+            InvalidArgumentsError: they don't fit.
+        """
         checked, named = self.arguments.load(args, kwargs)
         for position, name, default in self._made_defaults:
             if name not in named and position >= len(checked):
                 named[name] = default()
-        return execute(checked, named, context)
+        return checked, named
+
+    def written_out(self, slow: Callable[..., Awaitable[Any]]) -> Callable[..., Any] | None:
+        """Write the task out as one function, for messages while nothing is overridden.
+
+        Args:
+            slow: what serves a message where that does not hold.
+
+        Returns:
+            The function; `None` where there is none to be written: the task is not compiled,
+            has teardown, or is written out already.
+        """
+        plan, program = self._plan, self.program
+        if plan is None or plan.has_teardown or self._written == self._version:
+            return None
+        self._written = self._version
+        checks = Checks(
+            contexts=program.contexts,
+            version=self._version,
+            app=program.app,
+            broker=program.broker,
+            current=message_context,
+            exact=self.arguments.exact,
+            load=self.load,
+            plain=self.results.plain,
+            dump=self.results.dump,
+            slow=slow,
+        )
+        return whole(self.name, plan, self._call, program, checks)
 
     @cached_property
     def _root(self) -> Node:
@@ -202,12 +240,11 @@ class Definition:
 
         return in_thread
 
-    def _compiled(self, overrides: Mapping[Any, Any]) -> Executor:
+    def _flat(self, overrides: Mapping[Any, Any]) -> Plan:
         try:
-            plan = flatten(self._root, self._reader, overrides)
+            return flatten(self._root, self._reader, overrides)
         except ExceptionGroup as group:
             raise UnresolvableTasksError([str(error) for error in group.exceptions]) from None
-        return executor(self.name, plan, self._call, self.program)
 
     def _unusable(self, what: str, error: PydanticUserError) -> UnresolvableTasksError:
         reason = f"the annotation of {what} can't be used ({error.message})"

@@ -184,7 +184,8 @@ class Task(AsyncTaskiqDecoratedTask[P, Any], Generic[P, R]):
         self.broker: AsyncBroker = UNBOUND
         self.task_name: str = definition.name
         self.labels = labels
-        self.original_func: Callable[..., Any] = _target(definition)
+        self._target = _target(self, definition)
+        self.original_func: Callable[..., Any] = self._target
         self.return_type: Any = None
         self.func: Callable[..., Any] = definition.func
         self._definition = definition
@@ -266,6 +267,8 @@ class Task(AsyncTaskiqDecoratedTask[P, Any], Generic[P, R]):
             UnresolvableTasksError: a parameter can't be given; it names the whole chain.
         """
         self._definition.compile()
+        if (written := self._definition.written_out(self._target)) is not None:
+            self.original_func = _shown_as(self.func, written)
 
     def _own_context(self) -> Context:
         """The `Context` of a run that no message asked for."""
@@ -300,15 +303,22 @@ class SyncTask(Task[P, R]):
         return returned
 
 
-def _target(definition: Definition) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """What Taskiq's receiver calls: message parameters alone, nothing for it to resolve."""
+def _target(task: Task[Any, Any], definition: Definition) -> Callable[..., Any]:
+    """What Taskiq's receiver calls, until the task is written out as one function."""
 
     async def target(*args: Any, **kwargs: Any) -> Any:
         returned = await definition.run(args, kwargs, current_context())
+        if (written := definition.written_out(target)) is not None:
+            task.original_func = _shown_as(definition.func, written)
         return definition.results.dump(returned)
 
-    update_wrapper(target, definition.func, assigned=_SHOWN, updated=())
-    del target.__wrapped__  # type: ignore[attr-defined] # the signature stays the target's own
+    return _shown_as(definition.func, target)
+
+
+def _shown_as(func: Callable[..., Any], target: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a target the name of the user's function, and a signature of its own."""
+    update_wrapper(target, func, assigned=_SHOWN, updated=())
+    del target.__wrapped__  # type: ignore[attr-defined]
     # Taskiq would parse arguments by what it sees here, for each message again.
     target.__annotations__ = {}
     target.__signature__ = Signature()  # type: ignore[attr-defined]

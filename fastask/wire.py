@@ -39,6 +39,9 @@ class ArgumentsWire:
         specs: the parameters that a message carries.
         injected: names that no message may carry.
 
+    Attributes:
+        exact: the types of a call by position that is right without a further check.
+
     Raises:
         pydantic.PydanticUserError: an annotation that pydantic has no schema for.
     """
@@ -57,7 +60,7 @@ class ArgumentsWire:
         self._exact = [_exact_type(spec) for spec in specs]
         # Types of a call that needs no further look; `None` is the type of no value.
         is_plain = len(self._positional) == len(specs)
-        self._exact_positions = self._exact if is_plain else [None]
+        self.exact = self._exact if is_plain else [None]
         self._names = [spec.name for spec in specs]
 
     def dump(
@@ -99,7 +102,7 @@ class ArgumentsWire:
             InvalidArgumentsError: an argument is missing, unknown, given twice, of a wrong
                 type, or injected.
         """
-        if not kwargs and list(map(type, args)) == self._exact_positions:
+        if not kwargs and list(map(type, args)) == self.exact:
             return tuple(args), {}
         if self._fits(args, kwargs):
             return tuple(args), dict(kwargs)
@@ -167,12 +170,17 @@ class ResultWire:
     Args:
         task: the task's name, for errors.
         annotation: the return annotation; `Any` where there is none.
+
+    Attributes:
+        plain: the type whose values need no check.
     """
 
     def __init__(self, task: str, annotation: Any) -> None:
         self._task = task
         self._type = _WireType(annotation)
-        self._exact = _plain_type(annotation)
+        exact = _plain_type(annotation)
+        # A float is looked at: JSON does not have all of them.
+        self.plain: type = _Never if exact in (None, float) else exact
 
     def dump(self, value: Any) -> Any:
         """Check a result and turn it into a JSON-compatible value.
@@ -180,7 +188,7 @@ class ResultWire:
         Raises:
             InvalidResultError: it does not fit the annotation, or would not arrive as it is.
         """
-        if type(value) is self._exact is not float:
+        if type(value) is self.plain:
             return value
         try:
             return self._type.dump(self._type.check(value))
@@ -198,6 +206,10 @@ class ResultWire:
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 # Messages of pydantic's that repeat the value.
 _WITHOUT_VALUE = {"union_tag_invalid": "Input tag does not match any of the expected tags"}
+
+
+class _Never:
+    """The type of no value."""
 
 
 class _UnsendableError(Exception):

@@ -1,4 +1,4 @@
-"""The code of a plan: one coroutine function for each task, with a line for each step.
+"""The code of a plan: a coroutine function for each task, with a line for each step.
 
 Walking a plan step by step would cost every run several times what the calls themselves
 cost, so the walk is written out once, as dataclasses write out their `__init__`.
@@ -9,18 +9,46 @@ from __future__ import annotations
 import linecache
 from collections.abc import Awaitable, Callable, Iterable
 from keyword import iskeyword
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 from fastask.plan.calls import made
 from fastask.plan.steps import Plan, Step
 from fastask.plan.values import Surroundings, background_tasks, request
 
-__all__ = ["generated"]
+__all__ = ["Checks", "resolving", "whole"]
+
+Function: TypeAlias = Callable[..., Awaitable[Any]]
 
 
-def generated(
-    name: str, plan: Plan, func: Callable[..., Awaitable[Any]], surroundings: Surroundings
-) -> Callable[..., Awaitable[Any]]:
+class Checks(NamedTuple):
+    """What surrounds the steps in the code of a whole task.
+
+    Attributes:
+        contexts: the broker's dependency context; a new `version` makes the code stale.
+        version: the one that the code is written for.
+        app: its overrides make the code stale.
+        broker: likewise.
+        current: gives Taskiq's `Context` of the message.
+        exact: the types of positional arguments that need no further check.
+        load: checks the arguments.
+        plain: the type of a result that needs no check.
+        dump: checks the result.
+        slow: the function that serves where the code is stale.
+    """
+
+    contexts: Any
+    version: int
+    app: Any
+    broker: Any
+    current: Callable[[], Any]
+    exact: list[Any]
+    load: Callable[..., tuple[tuple[Any, ...], dict[str, Any]]]
+    plain: type
+    dump: Callable[[Any], Any]
+    slow: Callable[..., Awaitable[Any]]
+
+
+def resolving(name: str, plan: Plan, func: Function, surroundings: Surroundings) -> Function:
     """Write the function that resolves a plan and calls the task.
 
     Args:
@@ -36,25 +64,56 @@ def generated(
         and returns the result and the background tasks, which are the caller's to run.
     """
     names: dict[str, Any] = {"func": func, "surroundings": surroundings, "made": made}
+    lines, call, background = _body(plan, names)
+    if plan.has_teardown:
+        parameters = "args, kwargs, context, on_request, on_function"
+        return _compiled(name, parameters, [*lines, f"return {call}, {background}"], names)
+    lines += [f"result = {call}", *_end(background), "return result"]
+    return _compiled(name, "args, kwargs, context", lines, names)
+
+
+def whole(
+    name: str, plan: Plan, func: Function, surroundings: Surroundings, checks: Checks
+) -> Function:
+    """Write the function that Taskiq calls: check, resolve, call, check.
+
+    Args:
+        name: the task's name, shown in tracebacks.
+        plan: a plan without teardown.
+        func: the task's function.
+        surroundings: where requests and threads come from.
+        checks: what surrounds the steps.
+
+    Returns:
+        A coroutine function of the message's arguments.
+    """
+    names = {"func": func, "surroundings": surroundings, "made": made, **checks._asdict()}
+    lines, call, background = _body(plan, names)
+    is_stale = "contexts.version != version or app.dependency_overrides"
+    before = [
+        f"if {is_stale} or broker.dependency_overrides:",
+        "    return await slow(*args, **kwargs)",
+        "if kwargs or [*map(type, args)] != exact:",
+        "    args, kwargs = load(args, kwargs)",
+    ]
+    if any(step.provide not in (None, request) for step in plan.steps):
+        before += ["if (context := current()) is None:", "    return await slow(*args, **kwargs)"]
+    after = [*_end(background), "return result if type(result) is plain else dump(result)"]
+    return _compiled(name, "*args, **kwargs", [*before, *lines, f"result = {call}", *after], names)
+
+
+def _body(plan: Plan, names: dict[str, Any]) -> tuple[list[str], str, str | None]:
+    """The lines of the steps, the call, and which value the background tasks are."""
     lines = [_line(number, step, names) for number, step in enumerate(plan.steps)]
     injected = _arguments("task", plan.values, (), plan.defaults, names)
     call = f"await func(*args, **kwargs{injected and ', '}{injected})"
-    background = next(
-        (f"v{n}" for n, step in enumerate(plan.steps) if step.provide is background_tasks), None
-    )
-    if plan.has_teardown:
-        lines.append(f"return {call}, {background}")
-        parameters = "args, kwargs, context, on_request, on_function"
-    else:
-        parameters = "args, kwargs, context"
-        lines += _end(call, background)
-    return _compiled(name, parameters, lines, names)
+    asked = (n for n, step in enumerate(plan.steps) if step.provide is background_tasks)
+    background = next((f"v{number}" for number in asked), None)
+    return lines, call, background
 
 
-def _end(call: str, background: str | None) -> list[str]:
-    if background is None:
-        return [f"return {call}"]
-    return [f"result = {call}", f"await {background}()", "return result"]
+def _end(background: str | None) -> list[str]:
+    return [] if background is None else [f"await {background}()"]
 
 
 def _line(number: int, step: Step, names: dict[str, Any]) -> str:

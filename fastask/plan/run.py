@@ -8,7 +8,7 @@ from typing import Any, NoReturn, TypeAlias
 from anyio import CancelScope
 
 from fastask.plan.calls import OpenContexts
-from fastask.plan.code import generated
+from fastask.plan.code import resolving
 from fastask.plan.steps import Plan
 from fastask.plan.values import Surroundings
 
@@ -37,7 +37,7 @@ def executor(
         what `func` returns and raises whatever a dependency, the task, a background task
         or a teardown raises; a generator can't turn a failure into a success.
     """
-    resolve = generated(name, plan, func, surroundings)
+    resolve = resolving(name, plan, func, surroundings)
     return _closing(resolve) if plan.has_teardown else resolve
 
 

@@ -132,6 +132,9 @@ class _Flattening:
             return declared
         call = original(replacement)
         chain = (*declared.chain, f"{name_of(call)} (override)")
+        if chain.count(chain[-1]) > len(self._overrides):  # more often than there are any
+            circle = DependencyError(chain, "its overrides go round in a circle", "break it")
+            raise ExceptionGroup("no plan can be made", [circle])
         marker = replace(declared.marker, dependency=call, scopes=())
         return self._reader.dependency(call, chain, marker, declared.scopes, declared.spec)
 

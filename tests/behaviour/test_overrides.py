@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import pytest
 from fastapi import Depends, FastAPI, Header
-from taskiq import TaskiqDepends
+from taskiq import TaskiqDepends, TaskiqMessage
 
 from fastask import FastTask
 from fastask.plan import steps
@@ -131,3 +131,78 @@ async def test_overrides_of_taskiqs_broker_hold_too() -> None:
     assert (await broker.ran(doubly)).return_value == "the broker's"
     app.dependency_overrides[original] = lambda: "the app's"
     assert (await broker.ran(doubly)).return_value == "the app's"
+
+
+async def test_task_is_written_out_once_for_each_state_of_the_broker() -> None:
+    """Overrides that come and go write nothing anew; an added dependency context does."""
+
+    class Clock:
+        def __init__(self, zone: str) -> None:
+            self.zone = zone
+
+    broker, app = ReceivingBroker(), FastAPI()
+    ft = FastTask(app, broker)
+
+    @ft.task("written:out")
+    async def written_out(n: int, value: str = Depends(original)) -> str:
+        return f"{n} {value}"
+
+    first = written_out.original_func
+    assert (await broker.ran(written_out, 1)).return_value == "1 original"
+    second = written_out.original_func
+    assert second is not first
+    app.dependency_overrides[original] = replacement
+    assert (await broker.ran(written_out, 2)).return_value == "2 replacement"
+    app.dependency_overrides.clear()
+    assert (await broker.ran(written_out, "3")).return_value == "3 original"
+    assert written_out.original_func is second
+    broker.add_dependency_context({Clock: Clock("UTC")})
+    assert (await broker.ran(written_out, 4)).return_value == "4 original"
+    third = written_out.original_func
+    assert third is not second
+    assert (await broker.ran(written_out, 5)).return_value == "5 original"
+    assert written_out.original_func is third
+    assert third.__name__ == "written_out"
+
+
+async def test_wrong_message_fails_a_task_that_is_written_out() -> None:
+    """The short way checks as the long one does: arguments, forged ones, results."""
+    broker = ReceivingBroker()
+    ft = FastTask(FastAPI(), broker)
+
+    @ft.task("checked:always")
+    async def checked(n: int, value: str = Depends(original)) -> int:
+        return n if n < 3 else "no number"  # type: ignore[return-value]
+
+    assert (await broker.ran(checked, 1)).return_value == 1
+    for args, kwargs, words in (
+        (["x"], {}, "n: Input should be a valid integer"),
+        ([1], {"value": "forged"}, "value: is injected by the worker"),
+        ([], {}, "n: Missing required argument"),
+        ([3], {}, "returned what its annotation does not allow"),
+    ):
+        message = TaskiqMessage(
+            task_id=words, task_name="checked:always", labels={}, args=args, kwargs=kwargs
+        )
+        await broker.kick(broker.formatter.dumps(message))
+        result = await broker.deliver()
+        assert words in str(result.error)
+    assert broker.acknowledged == 5
+
+
+async def test_overrides_in_a_circle_are_told() -> None:
+    """An override that depends on what it overrides fails the task with one sentence."""
+
+    async def around(value: str = Depends(original)) -> str:
+        return value
+
+    broker, app = ReceivingBroker(), FastAPI()
+    ft = FastTask(app, broker)
+
+    @ft.task("in:circles")
+    async def in_circles(value: str = Depends(original)) -> str:
+        return value
+
+    app.dependency_overrides[original] = around
+    result = await broker.ran(in_circles)
+    assert "its overrides go round in a circle" in str(result.error)
