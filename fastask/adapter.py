@@ -65,7 +65,7 @@ class RouteAdapter:
         self.dependency = dependency
         self._kwargs = dict(kwargs or {})
         self._is_generator = kind_of(get_origin(dependency) or dependency).is_generator
-        self.__wrapped__ = unwrapped(get_origin(dependency) or dependency)
+        self.__wrapped__: Any = unwrapped(get_origin(dependency) or dependency)
         self.__signature__: inspect.Signature = inspect.Signature(
             [_shown(spec) for spec in _specs(dependency) if spec.name not in self._kwargs]
         )

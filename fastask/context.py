@@ -20,7 +20,7 @@ __all__ = ["MessageContexts", "current_context", "message_context"]
 _current: ContextVar[Context | None] = ContextVar("fastask_message", default=None)
 
 
-message_context = _current.get
+message_context: Callable[[], Context | None] = _current.get
 """Gives Taskiq's `Context` of the message that this asyncio task runs, or `None`."""
 
 
@@ -53,7 +53,7 @@ class MessageContexts(dict[Any, Any]):
     def __init__(self, entries: dict[Any, Any], make_request: Callable[[], Request]) -> None:
         super().__init__(entries)
         self._make_request = make_request
-        self.version = 0
+        self.version: int = 0
 
     @classmethod
     def installed(cls, broker: AsyncBroker, make_request: Callable[[], Request]) -> Self:

@@ -45,7 +45,7 @@ class Program:
         self.state: Mapping[str, Any] = {}
         self._requests = requests
         self._threads = threads
-        self.contexts = MessageContexts.installed(broker, self.request)
+        self.contexts: MessageContexts = MessageContexts.installed(broker, self.request)
         self._limiters: anyio.lowlevel.RunVar[CapacityLimiter] = anyio.lowlevel.RunVar(
             f"fastask_threads_{id(self)}"
         )

@@ -60,7 +60,7 @@ class ArgumentsWire:
         self._exact = [_exact_type(spec) for spec in specs]
         # Types of a call that needs no further look; `None` is the type of no value.
         is_plain = len(self._positional) == len(specs)
-        self.exact = self._exact if is_plain else [None]
+        self.exact: list[type | None] = self._exact if is_plain else [None]
         self._names = [spec.name for spec in specs]
 
     def dump(
