@@ -10,7 +10,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any, ForwardRef, get_origin
 
 from fastapi import params
 from starlette.requests import HTTPConnection
@@ -66,9 +66,12 @@ class RouteAdapter:
         self._kwargs = dict(kwargs or {})
         self._is_generator = kind_of(get_origin(dependency) or dependency).is_generator
         self.__wrapped__: Any = unwrapped(get_origin(dependency) or dependency)
-        self.__signature__: inspect.Signature = inspect.Signature(
-            [_shown(spec) for spec in _specs(dependency) if spec.name not in self._kwargs]
-        )
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """What FastAPI reads: made when it does, since annotations may name later classes."""
+        specs = [spec for spec in _specs(self.dependency) if spec.name not in self._kwargs]
+        return inspect.Signature([_shown(spec) for spec in specs])
 
     def __call__(self, **values: Any) -> Any:
         """Call the dependency; what it gives is what FastAPI expects of its kind."""
@@ -117,11 +120,22 @@ def _needs_adapter(dependency: Any, above: tuple[Any, ...] = ()) -> bool:
         return False
     if get_origin(dependency) is not None:
         return True  # FastAPI reads no generic class
+    if _is_unfinished(dependency):
+        return True  # nobody can tell yet
     markers = [spec.marker for spec in _specs(dependency) if spec.marker is not None]
     return any(
         marker.is_taskiq or _needs_adapter(original(marker.dependency), (*above, dependency))
         for marker in markers
     )
+
+
+def _is_unfinished(dependency: Callable[..., Any]) -> bool:
+    """Whether an annotation names what is not defined yet."""
+    try:
+        parameters = typed_parameters(dependency)
+    except (ValueError, TypeError):
+        return False
+    return any(isinstance(parameter.annotation, ForwardRef) for parameter in parameters)
 
 
 def _shown(spec: ParameterSpec) -> inspect.Parameter:

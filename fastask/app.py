@@ -61,8 +61,8 @@ class FastTask(DependsMethod):
         dependencies: Sequence[params.Depends] = (),
         threads: int | None = None,
     ) -> None:
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads must be 1 or more, not {threads}")
+        if threads is not None and (type(threads) is not int or threads < 1):
+            raise ValueError(f"threads must be 1 or more, not {threads!r}")
         self._before = markers_of("dependencies", dependencies)
         self._program = Program(
             AppReference(app), broker_from(broker), RequestFactory(base_url), threads

@@ -57,7 +57,9 @@ class MessageContexts(dict[Any, Any]):
 
     @classmethod
     def installed(cls, broker: AsyncBroker, make_request: Callable[[], Request]) -> Self:
-        """Make a broker keep its messages apart."""
+        """Make a broker keep its messages apart; several programs may share it."""
+        if isinstance(broker.custom_dependency_context, cls):
+            return broker.custom_dependency_context
         entries = {TaskiqState: broker.state, **broker.custom_dependency_context}
         contexts = cls(entries, make_request)
         broker.custom_dependency_context = contexts
@@ -71,6 +73,10 @@ class MessageContexts(dict[Any, Any]):
             super().update(entries)
         else:
             _current.set(context)  # what comes with it, Taskiq's state, is here already
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.version += 1
+        super().__setitem__(key, value)
 
     def __copy__(self) -> dict[Any, Any]:
         return _OneMessage(self, self._make_request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os.path
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -126,6 +127,8 @@ def make_task(func: Callable[..., Any], options: TaskOptions) -> Task[Any, Any]:
     Raises:
         TaskOptionError: the function can't be a task, or an option can't be used.
     """
+    if inspect.isclass(func):
+        raise TaskOptionError("func", f"{name_of(func)} is a class; a task is a function")
     kind = kind_of(func)
     if kind.is_generator:
         reason = f"{name_of(func)} is a generator; a task returns one value"
@@ -162,8 +165,19 @@ def register(broker: AsyncBroker, task: Task[Any, Any]) -> None:
     """
     first = broker.local_task_registry.get(task.task_name)
     if first is not None:
-        there = location_of(first.func if isinstance(first, Task) else first.original_func)
-        here = location_of(task.func)
-        if there != here:
-            raise DuplicateTaskError(task.task_name, there, here)
+        there = first.func if isinstance(first, Task) else first.original_func
+        if not _is_loaded_again(there, task.func):
+            raise DuplicateTaskError(task.task_name, location_of(there), location_of(task.func))
     broker.local_task_registry[task.task_name] = task
+
+
+def _is_loaded_again(first: Any, second: Any) -> bool:
+    """Whether both are one function of a module whose code has run twice."""
+    if not (inspect.isfunction(first) and inspect.isfunction(second)):
+        return False
+    return (
+        first.__globals__ is second.__globals__
+        and "<locals>" not in second.__qualname__
+        and first.__qualname__ == second.__qualname__
+        and location_of(first) == location_of(second)
+    )

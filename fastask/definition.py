@@ -24,6 +24,13 @@ from fastask.wire import ArgumentsWire, ResultWire
 __all__ = ["Definition"]
 
 
+def _is_same(overrides: Mapping[Any, Any], others: Mapping[Any, Any]) -> bool:
+    """Whether the very same objects override: equal ones may still be different."""
+    return overrides.keys() == others.keys() and all(
+        others[call] is replacement for call, replacement in overrides.items()
+    )
+
+
 def _is_changeable(default: Any) -> bool:
     return isinstance(default, (list, dict, set, bytearray, BaseModel)) or is_dataclass(default)
 
@@ -66,7 +73,10 @@ class Definition:
             UnboundTaskError: its router is not included yet.
         """
         if self._program is None:
-            reason = "belongs to a TaskRouter that is not included; call ft.include_router(router)"
+            reason = (
+                "belongs to a TaskRouter that was not included since it was declared; "
+                "call ft.include_router(router) after that"
+            )
             raise UnboundTaskError(self.name, reason)
         return self._program
 
@@ -132,7 +142,7 @@ class Definition:
                 self._plan = self._flat({})
                 self._plain = executor(self.name, self._plan, self._call, program)
             return self._plain
-        if self._overridden is None or self._overridden[0] != overrides:
+        if self._overridden is None or not _is_same(self._overridden[0], overrides):
             plan = self._flat(overrides)
             made = executor(self.name, plan, self._call, program)
             self._overridden = (dict(overrides), made)
@@ -194,10 +204,8 @@ class Definition:
             return None
         self._written = self._version
         checks = Checks(
-            contexts=program.contexts,
+            program=program,
             version=self._version,
-            app=program.app,
-            broker=program.broker,
             current=message_context,
             exact=self.arguments.exact,
             load=self.load,

@@ -14,6 +14,7 @@ __all__ = [
     "BrokerURLError",
     "DependencyError",
     "DuplicateTaskError",
+    "EmbeddedBrokerError",
     "FastaskError",
     "InvalidArgumentsError",
     "InvalidResultError",
@@ -61,6 +62,16 @@ class BrokerURLError(FastaskError, ValueError):
 
     def __str__(self) -> str:
         return f"broker URL '{self.scheme}://': {self.reason}"
+
+
+class EmbeddedBrokerError(FastaskError, RuntimeError):
+    """A worker was started for the embedded broker, which needs none and can serve none."""
+
+    def __str__(self) -> str:
+        return (
+            "the embedded broker runs its tasks in the web process, so no worker can serve it; "
+            "give FastTask a broker such as RedisStreamBroker to run tasks in workers"
+        )
 
 
 class TaskOptionError(FastaskError, TypeError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, TypeAlias
 
 from fastapi import FastAPI
@@ -19,6 +19,7 @@ from typing_extensions import TypeVar
 
 from fastask.brokers.memory import MemoryBroker
 from fastask.program import Program
+from fastask.signatures import name_of
 
 __all__ = ["AppLifespan", "AppT", "Lifespan", "LifespanOwner", "UserLifespan"]
 
@@ -88,6 +89,9 @@ class AppLifespan:
 
     Args:
         program: the app and its broker.
+
+    Attributes:
+        loop: the event loop in which it runs, and in which its resources work.
     """
 
     def __init__(self, program: Program) -> None:
@@ -95,6 +99,7 @@ class AppLifespan:
         self._is_running = False
         self._is_entering = False
         self._owner: LifespanOwner | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def is_running(self) -> bool:
@@ -110,14 +115,18 @@ class AppLifespan:
         opened = _context_function(user)
 
         @asynccontextmanager
-        async def lifespan(app: AppT) -> AsyncIterator[State]:
+        async def entered(app: AppT) -> AsyncIterator[State]:
             if self._is_entering:  # from `enter`, which leaves the broker alone
                 self._is_entering = False
                 async with opened(app) as state:
                     yield state
             elif self._owner is not None:  # a test has entered it before its client does
                 yield self._program.state
+            elif self._is_running:  # a second server of the same app; the broker is up
+                async with opened(app) as state:
+                    yield state
             else:
+                self._program.adopt(app)
                 broker = self._program.broker
                 async with (
                     _started(broker),
@@ -126,6 +135,15 @@ class AppLifespan:
                     _consuming(broker),
                 ):
                     yield state
+
+        def lifespan(app: AppT) -> AbstractAsyncContextManager[State]:
+            given: Any = app
+            if not isinstance(given, FastAPI):
+                raise TypeError(
+                    f"a lifespan is called with the app, not with {name_of(given)}; "
+                    "write @ft.lifespan without parentheses, or FastAPI(lifespan=ft.lifespan(f))"
+                )
+            return entered(app)
 
         return lifespan
 
@@ -146,6 +164,7 @@ class AppLifespan:
         try:
             self._owner = LifespanOwner(app.router.lifespan_context(app))
             self._program.state = dict(await self._owner.enter() or {})
+            self.loop = asyncio.get_running_loop()
         except BaseException:
             self._is_running = False
             self._owner = None
@@ -167,16 +186,19 @@ class AppLifespan:
         finally:
             self._is_running = False
             self._program.state = {}
+            self.loop = None
 
     @asynccontextmanager
     async def _running(self, state: State | None) -> AsyncIterator[None]:
         self._program.state = dict(state or {})
         self._is_running = True
+        self.loop = asyncio.get_running_loop()
         try:
             yield
         finally:
             self._is_running = False
             self._program.state = {}
+            self.loop = None
 
 
 def _context_function(user: UserLifespan[AppT] | None) -> Lifespan[AppT]:
@@ -199,7 +221,8 @@ async def _started(broker: AsyncBroker) -> AsyncIterator[None]:
         return
     await broker.startup()
     try:
-        yield
+        with broker.queueing() if isinstance(broker, MemoryBroker) else nullcontext():
+            yield
     finally:
         await broker.shutdown()
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from fastapi import FastAPI
+from pydantic import ValidationError
 
 from fastask.exceptions import AppImportError
 from fastask.signatures import name_of, near_names
@@ -98,7 +99,7 @@ class AppReference:
     def _as_app(self, found: Any) -> FastAPI:
         if isinstance(found, FastAPI):
             return found
-        if not callable(found):
+        if not callable(found) or not _takes_nothing(found):
             raise AppImportError(str(self), _not_an_app(found))
         try:
             made = found()
@@ -110,6 +111,17 @@ class AppReference:
         if not isinstance(made, FastAPI):
             raise AppImportError(str(self), f"the app factory returned {_not_an_app(made)}")
         return made
+
+
+def _takes_nothing(found: Any) -> bool:
+    """Whether something can be a factory: it is called without arguments."""
+    try:
+        inspect.signature(found).bind()
+    except TypeError:
+        return False
+    except ValueError:
+        return True  # nobody can tell
+    return True
 
 
 def _not_an_app(found: Any) -> str:
@@ -133,6 +145,11 @@ def _ancestors(name: str) -> set[str]:
 def _told(error: Exception) -> str:
     """Say an error in one line, with the line of the user's code that raised it."""
     told = error.msg if isinstance(error, SyntaxError) else str(error)
+    if isinstance(error, ValidationError):  # its own words repeat values, such as passwords
+        told = "; ".join(
+            f"{'.'.join(map(str, one['loc']))}: {one['type']}"
+            for one in error.errors(include_url=False, include_input=False, include_context=False)
+        )
     words = "; ".join(line.strip() for line in told.splitlines() if line.strip())
     return f"{type(error).__name__}: {words}{_place(error)}"
 

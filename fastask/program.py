@@ -59,6 +59,10 @@ class Program:
         """
         return self.reference.load()
 
+    def adopt(self, app: FastAPI) -> None:
+        """Take the app that a server has started, which a factory may have made anew."""
+        self.__dict__["app"] = app
+
     @property
     def limiter(self) -> CapacityLimiter | None:
         """The limit of threads of the running event loop."""

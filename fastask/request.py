@@ -49,6 +49,11 @@ async def _no_receive() -> NoReturn:
     raise NoHTTPBodyError("receive()")
 
 
+def _shown(base_url: str | None) -> str:
+    """A URL for an error: what may be a password is not shown."""
+    return repr(base_url) if "@" not in str(base_url) else "(with user and password)"
+
+
 class RequestFactory:
     """Makes the requests of one app's tasks.
 
@@ -70,7 +75,7 @@ class RequestFactory:
         is_more = bool(parts.query or parts.fragment)
         if parts.scheme not in _PORTS or not parts.hostname or port == -1 or is_more:
             raise ValueError(
-                f"base_url {base_url!r} is no absolute URL of a server or a path on it; "
+                f"base_url {_shown(base_url)} is no absolute URL of a server or a path on it; "
                 "write it as 'https://example.org'"
             )
         self._parts: SplitResult = parts

@@ -106,7 +106,7 @@ class Kicker(AsyncKicker[P, Any], Generic[P, R]):
         super().with_broker(broker)
         return self
 
-    async def kiq(self, *args: P.args, **kwargs: P.kwargs) -> Enqueued[R]:
+    async def kiq(self, /, *args: P.args, **kwargs: P.kwargs) -> Enqueued[R]:
         """Check the arguments and send the task.
 
         Returns:
@@ -206,7 +206,7 @@ class Task(AsyncTaskiqDecoratedTask[P, Any], Generic[P, R]):
         self._definition.bind(program, before)
         self.broker = program.broker
 
-    async def kiq(self, *args: P.args, **kwargs: P.kwargs) -> Enqueued[R]:
+    async def kiq(self, /, *args: P.args, **kwargs: P.kwargs) -> Enqueued[R]:
         """Check the arguments and send the task to a worker.
 
         Injected parameters are left out; the worker fills them.
@@ -225,7 +225,7 @@ class Task(AsyncTaskiqDecoratedTask[P, Any], Generic[P, R]):
         """Give a sending to change before it is done: labels, id, broker."""
         return Kicker(self._definition, self.broker, dict(self.labels))
 
-    async def run(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def run(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the task here and now, with its dependencies resolved and without a broker.
 
         The app's lifespan is not entered: what dependencies find in `app.state` is what is
@@ -288,7 +288,7 @@ class Task(AsyncTaskiqDecoratedTask[P, Any], Generic[P, R]):
 class AsyncTask(Task[P, R]):
     """A task made from a coroutine function."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Call the plain function; the caller passes its dependencies."""
         called: Coroutine[Any, Any, R] = self.func(*args, **kwargs)
         return called
@@ -297,7 +297,7 @@ class AsyncTask(Task[P, R]):
 class SyncTask(Task[P, R]):
     """A task made from a plain function. A worker calls it in a thread."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the plain function; the caller passes its dependencies."""
         returned: R = self.func(*args, **kwargs)
         return returned

@@ -40,7 +40,6 @@ class Testing:
         self._lifespan = lifespan
         self._undo = ExitStack()
         self._portal: BlockingPortal | None = None
-        self._portal_thread = 0
         self._entered = False
         self._opening = threading.Lock()
         self._receiver: Receiver | None = None
@@ -95,13 +94,14 @@ class Testing:
         self._receiver = Receiver(broker, max_async_tasks=100, run_startup=False)
 
     async def _kick(self, message: BrokerMessage) -> None:
-        portal = self._portal
-        if portal is None and not self._lifespan.is_running:
-            portal = await asyncio.to_thread(self._open_portal)
-        if portal is None or threading.get_ident() == self._portal_thread:
+        if not self._lifespan.is_running:
+            await asyncio.to_thread(self._open_portal)
+        loop = self._lifespan.loop
+        if loop is None or loop is asyncio.get_running_loop():
             await asyncio.create_task(self._execute(message))
-        else:
-            await asyncio.wrap_future(portal.start_task_soon(self._execute, message))
+        else:  # where the lifespan runs, since what it opened belongs to that loop
+            running = asyncio.run_coroutine_threadsafe(self._execute(message), loop)
+            await asyncio.wrap_future(running)
 
     async def _execute(self, message: BrokerMessage) -> None:
         receiver: Any = self._receiver  # made on entering
@@ -113,12 +113,11 @@ class Testing:
             return self._portal or self._opened_portal()
 
     def _close_portal(self) -> None:
-        self._portal, self._portal_thread = None, 0
+        self._portal = None
 
     def _opened_portal(self) -> BlockingPortal:
         self._undo.callback(self._close_portal)
         portal = self._undo.enter_context(start_blocking_portal())
-        self._portal_thread = portal.call(threading.get_ident)
         portal.call(self._enter_lifespan)
         self._undo.callback(portal.call, self._leave_lifespan)
         self._portal = portal

@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Optional, get_args
+from dataclasses import fields, is_dataclass
+from typing import Annotated, Any, Optional, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -115,7 +116,8 @@ class ArgumentsWire:
         except ValidationError as error:
             raise InvalidArgumentsError(self._task, self._problems(error)) from None
         # Defaults stay the function's own: a message holds what the caller gave.
-        return positional, {name: value for name, value in named.items() if name in kwargs}
+        given = {name: value for name, value in named.items() if name in kwargs}
+        return positional[: len(args)], given
 
     def _fits(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
         """Whether all parameters are given, once, in values of their very types."""
@@ -221,7 +223,7 @@ class _WireType:
 
     def __init__(self, annotation: Any) -> None:
         self._adapter = _adapter(annotation)
-        self._is_open = _mentions_any(annotation)
+        self._is_open = _is_open(annotation)
 
     def check(self, value: Any) -> Any:
         """Give a value in the annotated type.
@@ -264,8 +266,26 @@ class _WireType:
         return type(read) is type(value) and bool(read == value)
 
 
-def _mentions_any(annotation: Any) -> bool:
-    return annotation is Any or any(_mentions_any(part) for part in get_args(annotation))
+def _is_open(annotation: Any, above: tuple[Any, ...] = ()) -> bool:
+    """Whether an annotation leaves the type of a value, or of a part of it, open."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if annotation in (Any, object) or getattr(origin, "__module__", "") == "collections.abc":
+        return True
+    if not parts and isinstance(annotation, type):
+        if issubclass(annotation, (list, dict, set, frozenset, tuple)):
+            return not hasattr(annotation, "__annotations__")  # no NamedTuple or TypedDict
+        if annotation in above:
+            return False
+        return any(_is_open(part, (*above, annotation)) for part in _fields(annotation))
+    return any(_is_open(part, above) for part in parts)
+
+
+def _fields(annotation: type) -> list[Any]:
+    if issubclass(annotation, BaseModel):
+        return [entry.annotation for entry in annotation.model_fields.values()]
+    if is_dataclass(annotation):
+        return [entry.type for entry in fields(annotation)]
+    return []
 
 
 def _binder(parameters: Sequence[inspect.Parameter]) -> Callable[..., Any]:

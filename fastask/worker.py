@@ -12,7 +12,8 @@ from contextlib import suppress
 
 from taskiq import TaskiqEvents, TaskiqMiddleware, TaskiqState
 
-from fastask.exceptions import AppImportError, UnresolvableTasksError
+from fastask.brokers.memory import MemoryBroker
+from fastask.exceptions import AppImportError, EmbeddedBrokerError, UnresolvableTasksError
 from fastask.lifespan import AppLifespan
 from fastask.program import Program
 from fastask.task import Task
@@ -59,8 +60,10 @@ class Worker:
             return  # a lifespan that starts the broker itself comes here again
         _wake_loop_on_signals()
         try:
+            if isinstance(self._program.broker, MemoryBroker):
+                raise EmbeddedBrokerError
             await self._lifespan.enter()
-        except AppImportError as error:
+        except (AppImportError, EmbeddedBrokerError) as error:
             await self._give_up(error)
             raise
 
@@ -115,12 +118,13 @@ class Worker:
         there, as in `run_receiver_task`, the error goes to the caller.
         """
         manager = multiprocessing.parent_process()
-        if manager is None or not multiprocessing.current_process().name.startswith("worker-"):
+        is_managed = multiprocessing.current_process().name.startswith("worker-")
+        if manager is None or manager.pid is None or not is_managed:
             return
         answered = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, answered.set)
         with suppress(ProcessLookupError):
-            os.kill(manager.pid or 0, signal.SIGTERM)
+            os.kill(manager.pid, signal.SIGTERM)
         with suppress(TimeoutError):
             await asyncio.wait_for(answered.wait(), _STOP_TIMEOUT)
             await asyncio.sleep(_LAST_WORDS)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from copy import deepcopy
 from functools import cached_property
 from typing import Any
@@ -21,6 +21,8 @@ from taskiq.brokers.inmemory_broker import InmemoryResultBackend
 from taskiq.receiver import Receiver
 from taskiq.result import TaskiqResult
 from taskiq.utils import maybe_awaitable
+
+from fastask.exceptions import EmbeddedBrokerError
 
 __all__ = ["MemoryBroker", "MemoryResults"]
 
@@ -54,11 +56,16 @@ class MemoryBroker(AsyncBroker):
         max_tasks: how many tasks run at once.
         drain_timeout: seconds to wait for queued and running tasks at shutdown.
         max_results: how many results are kept; the oldest are dropped.
+
+    Raises:
+        ValueError: `max_tasks` is below 1.
     """
 
     def __init__(
         self, *, max_tasks: int = 100, drain_timeout: float = 10.0, max_results: int = 10_000
     ) -> None:
+        if max_tasks < 1:
+            raise ValueError(f"max_tasks must be 1 or more, not {max_tasks}")
         super().__init__()
         self.result_backend: MemoryResults = MemoryResults(max_stored_results=max_results)
         self.max_tasks = max_tasks
@@ -66,17 +73,15 @@ class MemoryBroker(AsyncBroker):
         self._queue: deque[BrokerMessage] = deque()
         self._running: dict[asyncio.Task[None], str] = {}
         self._changed: asyncio.Event | None = None
-        self._is_open = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self) -> None:
-        """Open the queue; handlers of clients and of workers run, since it is both."""
+        """Run the handlers of clients and of workers, since it is both."""
         await super().startup()
         await self._fire(TaskiqEvents.WORKER_STARTUP)
-        self._is_open = True
 
     async def shutdown(self) -> None:
-        """Close the queue and say which tasks are dropped."""
-        self._is_open = False
+        """Say which tasks are dropped, and run the handlers."""
         if self._queue:
             dropped = ", ".join(f"{left.task_name} ({left.task_id})" for left in self._queue)
             logger.warning("dropped %d queued tasks: %s", len(self._queue), dropped)
@@ -86,22 +91,30 @@ class MemoryBroker(AsyncBroker):
 
     async def kick(self, message: BrokerMessage) -> None:
         """Queue a message, or execute it where no lifespan runs."""
-        if self._is_open:
-            self._queue.append(message)
-            self._notify()
-        else:
+        if self._loop is None:
             await self._started(message)
+        elif self._loop is asyncio.get_running_loop():
+            self._enqueue(message)
+        else:  # from a thread with a loop of its own
+            self._loop.call_soon_threadsafe(self._enqueue, message)
 
     def listen(self) -> AsyncGenerator[AckableMessage, None]:
         """Refuse: no worker is needed.
 
         Raises:
-            RuntimeError: always.
+            EmbeddedBrokerError: always.
         """
-        raise RuntimeError(
-            "the embedded broker runs its tasks in the web process, so no worker can serve it; "
-            "give FastTask a broker such as RedisStreamBroker to run tasks in workers"
-        )
+        raise EmbeddedBrokerError
+
+    @contextmanager
+    def queueing(self) -> Iterator[None]:
+        """Keep what is sent, from the start of a lifespan until its end."""
+        logger.info("tasks run in this process; what has not run when it ends is lost")
+        self._loop = asyncio.get_running_loop()
+        try:
+            yield
+        finally:
+            self._loop = None
 
     @asynccontextmanager
     async def consuming(self) -> AsyncIterator[None]:
@@ -146,6 +159,10 @@ class MemoryBroker(AsyncBroker):
             task.cancel()
         if running:
             await asyncio.wait(running, timeout=_CANCEL_TIMEOUT)
+
+    def _enqueue(self, message: BrokerMessage) -> None:
+        self._queue.append(message)
+        self._notify()
 
     def _started(self, message: BrokerMessage) -> asyncio.Task[None]:
         delivery = AckableMessage(data=message.message, ack=_acknowledge)

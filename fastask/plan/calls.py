@@ -15,6 +15,7 @@ from typing import Any
 
 import anyio.to_thread
 from anyio import CapacityLimiter, Semaphore
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from fastask.plan.steps import Step
 from fastask.signatures import Kind
@@ -65,11 +66,15 @@ class OpenContexts:
 async def call_in_thread(call: Callable[[], Any], limiter: CapacityLimiter | None) -> Any:
     """Call a blocking function in a thread, with the caller's context variables.
 
+    A timeout or cancellation can't stop the thread; it is raised when the function ends.
+
     Args:
         call: the function.
         limiter: how many threads may run at once; `None` is anyio's own limit of 40.
     """
-    return await anyio.to_thread.run_sync(call, limiter=limiter)
+    value = await anyio.to_thread.run_sync(call, limiter=limiter)
+    await checkpoint_if_cancelled()
+    return value
 
 
 async def made(
@@ -88,7 +93,9 @@ async def made(
     """
     semaphore = None if step.limiter is None else step.limiter.get_semaphore()
     if contexts is not None:
-        return await contexts.enter(_opened(step, kwargs, limiter, semaphore))
+        value = await contexts.enter(_opened(step, kwargs, limiter, semaphore))
+        await checkpoint_if_cancelled()
+        return value
     if semaphore is None:
         return await _called(step, kwargs, limiter)
     async with semaphore:
@@ -140,15 +147,17 @@ async def _in_threads(
     for the very resource that is given back here.
     """
     leaving = CapacityLimiter(1)
-    value = await call_in_thread(context.__enter__, limiter)
+    # Not `call_in_thread`: what is entered must be left, whatever has been cancelled.
+    value = await anyio.to_thread.run_sync(context.__enter__, limiter=limiter)
     try:
         yield value
     except BaseException as error:
         leave = partial(context.__exit__, type(error), error, error.__traceback__)
-        if not await call_in_thread(leave, leaving):
+        if not await anyio.to_thread.run_sync(leave, limiter=leaving):
             raise
     else:
-        await call_in_thread(partial(context.__exit__, None, None, None), leaving)
+        leave = partial(context.__exit__, None, None, None)
+        await anyio.to_thread.run_sync(leave, limiter=leaving)
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ import linecache
 from collections.abc import Awaitable, Callable, Iterable
 from keyword import iskeyword
 from typing import Any, NamedTuple, TypeAlias
+from zlib import crc32
 
 from fastask.plan.calls import made
 from fastask.plan.steps import Plan, Step
@@ -24,10 +25,9 @@ class Checks(NamedTuple):
     """What surrounds the steps in the code of a whole task.
 
     Attributes:
-        contexts: the broker's dependency context; a new `version` makes the code stale.
+        program: overrides of its app or broker make the code stale, and so does a new
+            `version` of its broker's dependency context.
         version: the one that the code is written for.
-        app: its overrides make the code stale.
-        broker: likewise.
         current: gives Taskiq's `Context` of the message.
         exact: the types of positional arguments that need no further check.
         load: checks the arguments.
@@ -36,10 +36,8 @@ class Checks(NamedTuple):
         slow: the function that serves where the code is stale.
     """
 
-    contexts: Any
+    program: Any
     version: int
-    app: Any
-    broker: Any
     current: Callable[[], Any]
     exact: list[Any]
     load: Callable[..., tuple[tuple[Any, ...], dict[str, Any]]]
@@ -89,9 +87,9 @@ def whole(
     """
     names = {"func": func, "surroundings": surroundings, "made": made, **checks._asdict()}
     lines, call, background = _body(plan, names)
-    is_stale = "contexts.version != version or app.dependency_overrides"
+    is_stale = "program.contexts.version != version or program.app.dependency_overrides"
     before = [
-        f"if {is_stale} or broker.dependency_overrides:",
+        f"if {is_stale} or program.broker.dependency_overrides:",
         "    return await slow(*args, **kwargs)",
         "if kwargs or [*map(type, args)] != exact:",
         "    args, kwargs = load(args, kwargs)",
@@ -160,7 +158,8 @@ def _compiled(
     name: str, parameters: str, lines: list[str], names: dict[str, Any]
 ) -> Callable[..., Awaitable[Any]]:
     source = "\n".join([f"async def resolve({parameters}):", *(f"    {line}" for line in lines)])
-    file = f"<fastask plan of {name}>"
+    # One file for each text, so that a traceback shows the lines that ran.
+    file = f"<fastask plan of {name}, {crc32(source.encode()):08x}>"
     exec(compile(source, file, "exec"), names)  # noqa: S102 - written above, from names alone
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     resolve: Callable[..., Awaitable[Any]] = names["resolve"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, get_origin
 
-from fastapi import Response, WebSocket
+from fastapi import Response, WebSocket, params
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 from pydantic import BaseModel
@@ -54,6 +54,7 @@ class Node:
         fixed: parameters whose value the marker tells, by Taskiq's `kwargs=`.
         messaged: on the root, the parameters that a message carries.
         problems: what no task can be given; they count only where the node is used.
+        above: the dependencies down to this one.
     """
 
     call: Callable[..., Any]
@@ -69,6 +70,7 @@ class Node:
     fixed: dict[str, Any] = field(default_factory=dict)
     messaged: list[ParameterSpec] = field(default_factory=list)
     problems: list[DependencyError] = field(default_factory=list)
+    above: tuple[Any, ...] = ()
 
     @property
     def name(self) -> str | None:
@@ -113,7 +115,6 @@ class TreeReader:
 
     def __init__(self, extra: Collection[Any] = ()) -> None:
         self._extra = extra
-        self._open: list[Any] = []
 
     def task(self, name: str, func: Callable[..., Any], dependencies: Sequence[Marker]) -> Node:
         """Read the tree of a task.
@@ -129,28 +130,16 @@ class TreeReader:
             self._add(root, spec, from_message=True)
         return root
 
-    def dependency(
-        self,
-        call: Callable[..., Any],
-        chain: Chain,
-        marker: Marker,
-        parent_scopes: tuple[str, ...] = (),
-        spec: ParameterSpec | None = None,
-    ) -> Node:
-        """Read the tree below one dependency."""
-        kind = kind_of(get_origin(call) or call)
-        node = Node(call, kind, chain, marker, spec, parent_scopes)
-        if any(call is outer for outer in self._open):
-            self._problem(node, f"{name_of(call)} depends on itself", "break the circle")
+    def filled(self, node: Node) -> Node:
+        """Read the tree below one dependency, which none of those above it may be."""
+        if any(node.call is outer for outer in node.above):
+            self._problem(node, f"{name_of(node.call)} depends on itself", "break the circle")
             return node
-        self._open.append(call)
-        try:
-            for own in self._parameters(node):
-                if not own.is_variadic and own.name not in marker.kwargs:
-                    self._add(node, own)
-        finally:
-            self._open.pop()
-        node.fixed.update(marker.kwargs)
+        node.above = (*node.above, node.call)
+        for own in self._parameters(node):
+            if not own.is_variadic and own.name not in node.marker.kwargs:
+                self._add(node, own)
+        node.fixed.update(node.marker.kwargs)
         return node
 
     def child(self, parent: Node, marker: Marker, spec: ParameterSpec | None = None) -> Node:
@@ -161,7 +150,9 @@ class TreeReader:
         if outlives and marker.scope == "function":
             reason = 'a dependency of scope "request" can\'t depend on one of scope "function"'
             parent.problems.append(DependencyError(chain, reason, "give both the same scope"))
-        return self.dependency(call, chain, marker, parent.scopes, spec)
+        node = Node(call, kind_of(get_origin(call) or call), chain, marker, spec, parent.scopes)
+        node.above = parent.above
+        return self.filled(node)
 
     def _parameters(self, node: Node) -> Iterator[ParameterSpec]:
         try:
@@ -245,7 +236,8 @@ def _param_info(node: Node) -> ParamInfo:
 
 def _in_message(spec: ParameterSpec) -> bool:
     """Whether a message may carry a task's own parameter: not one that only HTTP could fill."""
-    return spec.field is None or spec.has_default
+    is_http = isinstance(spec.field, (params.Param, params.Body))
+    return not is_http or spec.has_default
 
 
 def _is_made_from_nothing(spec: ParameterSpec) -> bool:

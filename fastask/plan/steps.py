@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_origin
 
 from fastask.adapter import original
 from fastask.exceptions import DependencyError
 from fastask.plan.nodes import Node, TreeReader
 from fastask.plan.values import Provider, security_scopes
-from fastask.signatures import Kind, name_of
+from fastask.signatures import Kind, kind_of, name_of
 
 __all__ = ["Plan", "Step", "flatten"]
 
@@ -136,7 +136,8 @@ class _Flattening:
             circle = DependencyError(chain, "its overrides go round in a circle", "break it")
             raise ExceptionGroup("no plan can be made", [circle])
         marker = replace(declared.marker, dependency=call, scopes=())
-        return self._reader.dependency(call, chain, marker, declared.scopes, declared.spec)
+        kind = kind_of(get_origin(call) or call)
+        return self._reader.filled(Node(call, kind, chain, marker, declared.spec, declared.scopes))
 
     def _cached(self, declared: Node) -> int | None:
         kwargs = declared.marker.kwargs

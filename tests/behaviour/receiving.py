@@ -67,3 +67,10 @@ class ReceivingBroker(InMemoryBroker):
         """Send a task, run it and give its result."""
         await task.kiq(*args, **kwargs)
         return await self.deliver()
+
+    async def ran_with(
+        self, task: AsyncTaskiqDecoratedTask[Any, Any], kwargs: dict[str, Any]
+    ) -> TaskiqResult[Any]:
+        """Send a task by keywords that may have any names, run it and give its result."""
+        await task.kiq(**kwargs)
+        return await self.deliver()

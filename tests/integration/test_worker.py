@@ -75,6 +75,18 @@ def test_what_no_restart_would_mend_ends_the_worker_with_one_sentence(
         assert "restarted" not in process.log
 
 
+def test_worker_of_the_embedded_broker_says_why_there_is_none(tmp_path: Path) -> None:
+    """No broker, no worker: one sentence ends the log, and nothing restarts."""
+    (tmp_path / "program.py").write_text(
+        "from fastapi import FastAPI\nfrom fastask import FastTask\n"
+        "app = FastAPI()\nft = FastTask('program:app')\nbroker = ft.broker\n"
+    )
+    with worker("program:broker", "--workers", "1", cwd=tmp_path) as process:
+        process.wait()
+        assert "the embedded broker runs its tasks in the web process" in process.lines[-1]
+        assert "Traceback" not in process.log
+
+
 @pytest.mark.redis
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_idle_worker_closes_its_lifespan_when_told_to_stop(

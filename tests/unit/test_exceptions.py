@@ -38,6 +38,15 @@ EXAMPLES: list[tuple[type[exceptions.FastaskError], tuple[Any, ...], dict[str, A
         'is taken by the task at a.py:1; give one of them another name: @ft.task("other:name")',
     ),
     (
+        exceptions.EmbeddedBrokerError,
+        (),
+        {},
+        (
+            "the embedded broker runs its tasks in the web process, so no worker can serve it; "
+            "give FastTask a broker such as RedisStreamBroker to run tasks in workers"
+        ),
+    ),
+    (
         exceptions.UnboundTaskError,
         ("a:b", "belongs to no program"),
         {"task": "a:b", "reason": "belongs to no program"},

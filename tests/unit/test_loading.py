@@ -253,7 +253,7 @@ def test_factory_wants_arguments() -> None:
 
     with pytest.raises(AppImportError) as caught:
         _ = FastTask(create).app  # type: ignore[arg-type]
-    assert one_sentence(caught.value, "missing 1 required positional argument")
+    assert one_sentence(caught.value, "a 'function' object, not a FastAPI app")
     assert "loading.py" not in str(caught.value)
 
 

@@ -29,16 +29,16 @@ LAYERS = [
     {"fastask.plan.calls"},
     {"fastask.plan.steps"},
     {"fastask.plan.nodes"},
+    {"fastask.brokers"},
     {
         "fastask.adapter",
-        "fastask.brokers",
+        "fastask.brokers.memory",
         "fastask.brokers.unbound",
         "fastask.loading",
         "fastask.request",
         "fastask.wire",
     },
     {
-        "fastask.brokers.memory",
         "fastask.context",
         "fastask.exceptions",
         "fastask.markers",
