@@ -14,6 +14,7 @@ from fastask.exceptions import (
     ResultTimeoutError,
     TaskOptionError,
     UnboundTaskError,
+    UnknownTaskError,
     UnresolvableTasksError,
 )
 from fastask.markers import INJECTED
@@ -38,6 +39,7 @@ __all__ = [
     "TaskOptionError",
     "TaskRouter",
     "UnboundTaskError",
+    "UnknownTaskError",
     "UnresolvableTasksError",
 ]
 

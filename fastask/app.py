@@ -19,7 +19,7 @@ from fastask.request import RequestFactory
 from fastask.router import TaskRouter, decorate
 from fastask.scheduler import AppScheduler
 from fastask.task import AsyncTask, SyncTask, Task
-from fastask.worker import Worker
+from fastask.worker.app import Worker
 
 if TYPE_CHECKING:
     from fastask.testing import Testing

@@ -22,6 +22,7 @@ __all__ = [
     "ResultTimeoutError",
     "TaskOptionError",
     "UnboundTaskError",
+    "UnknownTaskError",
     "UnresolvableTasksError",
 ]
 
@@ -128,6 +129,28 @@ class UnboundTaskError(FastaskError, RuntimeError):
 
     def __str__(self) -> str:
         return f"task {self.task!r} {self.reason}"
+
+
+class UnknownTaskError(FastaskError, LookupError):
+    """A message names a task that no worker knows, though it was handed back for others.
+
+    Attributes:
+        task: the name in the message.
+        near: names of tasks that are similar.
+    """
+
+    def __init__(self, task: str, near: Sequence[str]) -> None:
+        super().__init__(task, list(near))
+        self.task = task
+        self.near: tuple[str, ...] = tuple(near)
+
+    def __str__(self) -> str:
+        near = " or ".join(repr(name) for name in self.near)
+        hint = f" (did you mean {near}?)" if near else ""
+        return (
+            f"no task is named {self.task!r} here{hint}; "
+            "import its module in the app, or start a worker that has it"
+        )
 
 
 class DependencyError(FastaskError):

@@ -1,8 +1,8 @@
 """The app's lifespan: around the web process, and again in every worker.
 
-Web process: broker up, user's startup, serve, user's shutdown, broker down. Worker:
-Taskiq starts the broker, and the app's whole lifespan is entered and left in one asyncio
-task, so that task groups and context variables inside it work.
+The order is the same in both: broker up, user's startup, serve, user's shutdown, broker
+down. In the web process the wrapped lifespan holds the broker. In a worker Taskiq starts
+the broker, and the app's whole lifespan is then entered and left in one asyncio task.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias
 
 from fastapi import FastAPI
-from taskiq import AsyncBroker
 from typing_extensions import TypeVar
 
 from fastask.brokers.memory import MemoryBroker
+from fastask.owner import LifespanOwner
 from fastask.program import Program
 from fastask.signatures import name_of
+from fastask.unwinding import Unwinding
 
-__all__ = ["AppLifespan", "AppT", "Lifespan", "LifespanOwner", "UserLifespan"]
+__all__ = ["AppLifespan", "AppT", "Lifespan", "UserLifespan"]
 
 State: TypeAlias = Mapping[str, Any]
 AppT = TypeVar("AppT", bound=FastAPI, default=FastAPI)
@@ -30,58 +31,6 @@ UserLifespan: TypeAlias = Callable[
     [AppT],
     AbstractAsyncContextManager[State | None] | AsyncIterator[State | None],
 ]
-
-
-class LifespanOwner:
-    """Holds an async context manager open in one asyncio task of its own.
-
-    anyio's cancel scopes, and so task groups, must be left in the task that entered them;
-    Taskiq's startup and shutdown run in different ones (taskiq 0.13).
-
-    Args:
-        context: what to enter and to leave.
-    """
-
-    def __init__(self, context: AbstractAsyncContextManager[Any]) -> None:
-        self._context = context
-        self._leave = asyncio.Event()
-        self._entered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._task: asyncio.Task[None] | None = None
-
-    async def enter(self) -> Any:
-        """Enter the context.
-
-        Returns:
-            What it yields.
-
-        Raises:
-            BaseException: what its startup raises.
-        """
-        self._task = asyncio.create_task(self._hold(), name="fastask lifespan")
-        try:
-            await asyncio.wait([self._task, self._entered], return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            raise
-        if not self._entered.done():
-            await self._task  # raises what the startup raised
-        return self._entered.result()
-
-    async def leave(self) -> None:
-        """Leave the context.
-
-        Raises:
-            BaseException: what its shutdown raises.
-        """
-        if self._task is not None:
-            self._leave.set()
-            await self._task
-
-    async def _hold(self) -> None:
-        async with self._context as yielded:
-            self._entered.set_result(yielded)
-            await self._leave.wait()
 
 
 class AppLifespan:
@@ -97,6 +46,7 @@ class AppLifespan:
     def __init__(self, program: Program) -> None:
         self._program = program
         self._is_running = False
+        self._is_starting = False
         self._is_entering = False
         self._owner: LifespanOwner | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -122,19 +72,13 @@ class AppLifespan:
                     yield state
             elif self._owner is not None:  # a test has entered it before its client does
                 yield self._program.state
-            elif self._is_running:  # a second server of the same app; the broker is up
+            elif self._is_running or self._is_starting:
+                # A second server of the same app, or a lifespan that is wrapped twice.
                 async with opened(app) as state:
                     yield state
             else:
-                self._program.adopt(app)
-                broker = self._program.broker
-                async with (
-                    _started(broker),
-                    opened(app) as state,
-                    self._running(state),
-                    _consuming(broker),
-                ):
-                    yield state
+                async with Unwinding() as unwinding:
+                    yield await self._served(app, opened(app), unwinding)
 
         def lifespan(app: AppT) -> AbstractAsyncContextManager[State]:
             given: Any = app
@@ -147,18 +91,18 @@ class AppLifespan:
 
         return lifespan
 
-    async def enter(self) -> None:
+    async def enter(self) -> LifespanOwner | None:
         """Enter the app's whole lifespan, in an asyncio task of its own.
 
-        Does nothing where the app is started already: a lifespan that starts the broker
-        itself gets here again.
+        Returns:
+            What holds it; nothing where the app is started already, by somebody else.
 
         Raises:
             AppImportError: the app can't be had.
             BaseException: what the lifespan's startup raises.
         """
         if self._is_running:
-            return
+            return None
         app = self._program.app
         self._is_running = self._is_entering = True
         try:
@@ -171,6 +115,7 @@ class AppLifespan:
             raise
         finally:
             self._is_entering = False
+        return self._owner
 
     async def leave(self) -> None:
         """Leave what `enter` entered.
@@ -187,6 +132,36 @@ class AppLifespan:
             self._is_running = False
             self._program.state = {}
             self.loop = None
+
+    @asynccontextmanager
+    async def entered(self) -> AsyncIterator[LifespanOwner | None]:
+        """Enter and leave; see `enter` and `leave`."""
+        owner = await self.enter()
+        try:
+            yield owner
+        finally:
+            await self.leave()
+
+    async def _served(
+        self,
+        app: FastAPI,
+        opened: AbstractAsyncContextManager[State],
+        unwinding: Unwinding,
+    ) -> State:
+        """Start what the web process needs, and give the lifespan's state."""
+        self._program.adopt(app)
+        self._is_starting = True
+        try:
+            await unwinding.enter("shutdown of the broker", self._program.lifecycle.held())
+            if isinstance(broker := self._program.broker, MemoryBroker):
+                await unwinding.enter("end of the queue", broker.queueing())
+            state = await unwinding.enter("shutdown of the lifespan", opened)
+            await unwinding.enter("end of the app", self._running(state))
+            if isinstance(broker, MemoryBroker):
+                await unwinding.enter("drain of running tasks", broker.consuming())
+        finally:
+            self._is_starting = False
+        return state
 
     @asynccontextmanager
     async def _running(self, state: State | None) -> AsyncIterator[None]:
@@ -211,26 +186,3 @@ def _context_function(user: UserLifespan[AppT] | None) -> Lifespan[AppT]:
 @asynccontextmanager
 async def _nothing(app: FastAPI) -> AsyncIterator[Any]:
     yield None
-
-
-@asynccontextmanager
-async def _started(broker: AsyncBroker) -> AsyncIterator[None]:
-    """Start a broker as its client; in a worker or scheduler Taskiq starts it."""
-    if broker.is_worker_process or broker.is_scheduler_process:
-        yield
-        return
-    await broker.startup()
-    try:
-        with broker.queueing() if isinstance(broker, MemoryBroker) else nullcontext():
-            yield
-    finally:
-        await broker.shutdown()
-
-
-@asynccontextmanager
-async def _consuming(broker: AsyncBroker) -> AsyncIterator[None]:
-    if isinstance(broker, MemoryBroker):
-        async with broker.consuming():
-            yield
-    else:
-        yield

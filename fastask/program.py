@@ -11,6 +11,7 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI, Request
 from taskiq import AsyncBroker
 
+from fastask.brokers.lifecycle import BrokerLifecycle
 from fastask.context import MessageContexts
 from fastask.loading import AppReference
 from fastask.request import RequestFactory
@@ -30,6 +31,7 @@ class Program:
 
     Attributes:
         state: what the app's lifespan yielded, while it runs.
+        lifecycle: starts and stops the broker.
         contexts: the messages that run, and what `broker.add_dependency_context` added.
     """
 
@@ -43,6 +45,7 @@ class Program:
         self.reference = app
         self.broker = broker
         self.state: Mapping[str, Any] = {}
+        self.lifecycle: BrokerLifecycle = BrokerLifecycle.of(broker)
         self._requests = requests
         self._threads = threads
         self.contexts: MessageContexts = MessageContexts.installed(broker, self.request)

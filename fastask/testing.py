@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,8 +16,10 @@ from taskiq.receiver import Receiver
 from taskiq.utils import maybe_awaitable
 
 from fastask.brokers.memory import MemoryResults
+from fastask.brokers.unknown import RefusingTask
 from fastask.lifespan import AppLifespan
 from fastask.program import Program
+from fastask.unwinding import Unwinding
 
 __all__ = ["Testing"]
 
@@ -40,7 +44,7 @@ class Testing:
         self._lifespan = lifespan
         self._undo = ExitStack()
         self._portal: BlockingPortal | None = None
-        self._entered = False
+        self._opened = Unwinding()
         self._opening = threading.Lock()
         self._receiver: Receiver | None = None
 
@@ -83,14 +87,15 @@ class Testing:
         broker = self._program.broker
         replacements: dict[str, Any] = {
             "kick": self._kick,
-            "startup": self._startup,
-            "shutdown": self._shutdown,
+            "find_task": partial(_found, broker, broker.find_task),
             "result_backend": MemoryResults(max_stored_results=-1),
         }
         former = {name: vars(broker).get(name, _ABSENT) for name in replacements}
         self._undo.callback(_restore, broker, former)
         for name, replacement in replacements.items():
             setattr(broker, name, replacement)
+        lifecycle = self._program.lifecycle
+        self._undo.enter_context(lifecycle.replaced(self._startup, self._shutdown))
         self._receiver = Receiver(broker, max_async_tasks=100, run_startup=False)
 
     async def _kick(self, message: BrokerMessage) -> None:
@@ -126,22 +131,13 @@ class Testing:
     async def _enter_lifespan(self) -> None:
         if self._lifespan.is_running:
             return
-        await self._program.broker.startup()
-        try:
-            await self._lifespan.enter()
-        except BaseException:
-            await self._program.broker.shutdown()
-            raise
-        self._entered = True
+        async with Unwinding() as opening:
+            await opening.enter("shutdown of the broker", self._program.lifecycle.held())
+            await opening.enter("shutdown of the lifespan", self._lifespan.entered())
+            self._opened = opening.moved()
 
     async def _leave_lifespan(self) -> None:
-        if not self._entered:
-            return
-        self._entered = False
-        try:
-            await self._lifespan.leave()
-        finally:
-            await self._program.broker.shutdown()
+        await self._opened.moved().aclose()
 
     async def _startup(self) -> None:
         """Run the handlers and middlewares of a start, and connect to nothing."""
@@ -158,6 +154,10 @@ class Testing:
 
 
 _ABSENT = object()
+
+
+def _found(broker: AsyncBroker, find: Callable[[str], Any], name: str) -> Any:
+    return find(name) or RefusingTask(broker, name)
 
 
 def _restore(broker: AsyncBroker, former: dict[str, Any]) -> None:

@@ -10,18 +10,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from copy import deepcopy
 from functools import cached_property
 from typing import Any
 
-from taskiq import AckableMessage, AsyncBroker, BrokerMessage, TaskiqEvents
+from taskiq import (
+    AckableMessage,
+    AsyncBroker,
+    AsyncTaskiqDecoratedTask,
+    BrokerMessage,
+    TaskiqEvents,
+)
 from taskiq.brokers.inmemory_broker import InmemoryResultBackend
 from taskiq.receiver import Receiver
 from taskiq.result import TaskiqResult
 from taskiq.utils import maybe_awaitable
 
+from fastask.brokers.unknown import RefusingTask
 from fastask.exceptions import EmbeddedBrokerError
 
 __all__ = ["MemoryBroker", "MemoryResults"]
@@ -98,6 +105,10 @@ class MemoryBroker(AsyncBroker):
         else:  # from a thread with a loop of its own
             self._loop.call_soon_threadsafe(self._enqueue, message)
 
+    def find_task(self, task_name: str) -> AsyncTaskiqDecoratedTask[Any, Any] | None:
+        """Give a task, or what fails with the names of similar ones."""
+        return super().find_task(task_name) or RefusingTask(self, task_name)
+
     def listen(self) -> AsyncGenerator[AckableMessage, None]:
         """Refuse: no worker is needed.
 
@@ -106,9 +117,12 @@ class MemoryBroker(AsyncBroker):
         """
         raise EmbeddedBrokerError
 
-    @contextmanager
-    def queueing(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def queueing(self) -> AsyncIterator[None]:
         """Keep what is sent, from the start of a lifespan until its end."""
+        if self._loop is not None:  # another program's lifespan does it
+            yield
+            return
         logger.info("tasks run in this process; what has not run when it ends is lost")
         self._loop = asyncio.get_running_loop()
         try:
@@ -123,6 +137,9 @@ class MemoryBroker(AsyncBroker):
         Leaving waits `drain_timeout` seconds for what is queued or running, then cancels
         what still runs and logs its names.
         """
+        if self._changed is not None:  # another program's lifespan does it
+            yield
+            return
         self._changed = asyncio.Event()
         consumer = asyncio.create_task(self._consume())
         try:

@@ -53,6 +53,24 @@ EXAMPLES: list[tuple[type[exceptions.FastaskError], tuple[Any, ...], dict[str, A
         "task 'a:b' belongs to no program",
     ),
     (
+        exceptions.UnknownTaskError,
+        ("shop:sendd", ["shop:send", "shop:end"]),
+        {"task": "shop:sendd", "near": ("shop:send", "shop:end")},
+        (
+            "no task is named 'shop:sendd' here (did you mean 'shop:send' or 'shop:end'?); "
+            "import its module in the app, or start a worker that has it"
+        ),
+    ),
+    (
+        exceptions.UnknownTaskError,
+        ("shop:sendd", []),
+        {"near": ()},
+        (
+            "no task is named 'shop:sendd' here; "
+            "import its module in the app, or start a worker that has it"
+        ),
+    ),
+    (
         exceptions.DependencyError,
         (["task", "pool", "get_pool"], "it has no default", "give it one"),
         {"chain": ("task", "pool", "get_pool"), "reason": "it has no default"},

@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
 from fastask import FastTask
-from fastask.lifespan import LifespanOwner
+from fastask.owner import LifespanOwner
 from tests.unit.doubles import PATIENCE, RecordingBroker, remaining
 
 Lifespan = Callable[[FastAPI], Any]
@@ -207,8 +207,11 @@ async def test_taskiq_starts_the_broker(flag: str) -> None:
     assert stage.events == ["startup", "body", "shutdown"]
 
 
-async def test_enter_runs_the_users_lifespan_alone() -> None:
-    """In a worker the app's lifespan runs without the broker, once, and may start it itself."""
+async def test_worker_starts_the_app_after_the_broker() -> None:
+    """In a worker the order is that of the web process, though Taskiq starts the broker.
+
+    A lifespan that starts and stops the broker itself does not do it again.
+    """
     stage = Stage()
     stage.broker.is_worker_process = True
     lifespan = stage.ft._lifespan
@@ -218,16 +221,17 @@ async def test_enter_runs_the_users_lifespan_alone() -> None:
         stage.note("startup")
         await stage.broker.startup()
         yield {"pool": "pool"}
+        await stage.broker.shutdown()
         stage.note("shutdown")
 
     stage.app = FastAPI(lifespan=stage.ft.lifespan(starts_broker))
     async with asyncio.timeout(PATIENCE):
         await stage.broker.startup()
-        assert stage.events == ["broker up", "startup", "broker up"]
+        assert stage.events == ["broker up", "startup"]
         assert lifespan.is_running
         assert stage.ft._program.state == {"pool": "pool"}
         await stage.broker.shutdown()
-    assert stage.events[3:] == ["broker down", "shutdown"]
+    assert stage.events[2:] == ["shutdown", "broker down"]
     assert not lifespan.is_running
 
 

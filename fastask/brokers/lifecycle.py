@@ -1,0 +1,175 @@
+"""A broker is started once and stopped once, whoever asks for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from typing import Any, Protocol, TypeAlias
+
+from anyio import fail_after
+from taskiq import AsyncBroker
+
+from fastask.unwinding import Unwinding
+
+__all__ = ["BrokerLifecycle", "Supervisor", "inside_lifespan"]
+
+Moving: TypeAlias = Callable[[], Awaitable[Any]]
+
+inside_lifespan: ContextVar[bool] = ContextVar("fastask_inside_lifespan", default=False)
+"""Whether this code belongs to a lifespan that runs because the broker was started."""
+
+_STOP_TIMEOUT = 30.0  # seconds for a broker to stop
+
+
+class Supervisor(Protocol):
+    """Decides in a worker when things start and stop, and what a failure means."""
+
+    async def start(self, bring_up: Moving) -> None:
+        """Start a broker and its apps by calling `bring_up`, again if need be."""
+
+    async def stop(self, bring_down: Moving) -> None:
+        """Stop them by calling `bring_down`."""
+
+    def crashed(self, error: BaseException) -> None:
+        """Take note that an app has died while it was up."""
+
+
+class BrokerLifecycle:
+    """Takes the place of a broker's `startup` and `shutdown`, on the object itself.
+
+    In the web process the app's lifespan holds the broker. In a worker or a scheduler
+    Taskiq starts it, and in a worker the apps are started after it and stopped before it.
+    Lifespans that start and stop the broker themselves, as was needed without fastask,
+    change nothing.
+
+    Args:
+        broker: the broker.
+
+    Attributes:
+        supervisor: who decides in a worker.
+    """
+
+    def __init__(self, broker: AsyncBroker) -> None:
+        self.supervisor: Supervisor | None = None
+        self._broker = broker
+        self._start: Moving = broker.startup
+        self._stop: Moving = broker.shutdown
+        self._apps: list[tuple[str, Callable[[], AbstractAsyncContextManager[Any]]]] = []
+        self._pid: int | None = None  # the process in which the broker is up
+        self._is_held = False
+        self._opened = Unwinding()
+
+    @classmethod
+    def of(cls, broker: AsyncBroker) -> BrokerLifecycle:
+        """Give the lifecycle of a broker; several programs may share one."""
+        owner = getattr(broker.startup, "__self__", None)
+        if isinstance(owner, cls):
+            return owner
+        lifecycle = cls(broker)
+        replaced: Any = broker
+        replaced.startup, replaced.shutdown = lifecycle.startup, lifecycle.shutdown
+        return lifecycle
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the broker is up, or on its way, in this process.
+
+        A process that was forked has inherited the object, and not what it has opened.
+        """
+        return self._pid == os.getpid()
+
+    def serve(self, step: str, app: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
+        """Have an app started after the broker and stopped before it, in a worker.
+
+        Args:
+            step: what stopping it is called in messages.
+            app: opens the app.
+        """
+        self._apps.append((step, app))
+
+    async def startup(self) -> None:
+        """Start the broker, and in a worker the apps; do nothing where it is up.
+
+        Raises:
+            BaseException: what the broker's startup or an app's raises; what was started
+                before it is stopped again.
+        """
+        if self.is_up or inside_lifespan.get():
+            return
+        self._pid, self._is_held = os.getpid(), False  # first, as this may be called again
+        try:
+            if self._broker.is_worker_process and self.supervisor is not None:
+                await self.supervisor.start(self._bring_up)
+            else:
+                await self._bring_up()
+        except BaseException:
+            self._pid = None
+            raise
+
+    async def shutdown(self) -> None:
+        """Stop the apps and the broker; do nothing where it is not up, or held.
+
+        Raises:
+            BaseException: the first error of theirs; the others are stopped nevertheless.
+        """
+        if not self.is_up or self._is_held or inside_lifespan.get():
+            return
+        try:
+            if self._broker.is_worker_process and self.supervisor is not None:
+                await self.supervisor.stop(self._bring_down)
+            else:
+                await self._bring_down()
+        finally:
+            self._pid = None
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Keep the broker up, as the web process does. Who started it before also stops it.
+
+        Raises:
+            BaseException: what starting or stopping it raises.
+        """
+        broker = self._broker
+        if self.is_up or broker.is_worker_process or broker.is_scheduler_process:
+            yield
+            return
+        await broker.startup()  # by the attribute, which a test may have replaced
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+            await broker.shutdown()
+
+    @contextmanager
+    def replaced(self, start: Moving, stop: Moving) -> Iterator[None]:
+        """Start and stop the broker by other functions; then everything is as it was."""
+        former = vars(self).copy()
+        vars(self).update(_start=start, _stop=stop, _pid=None, _is_held=False, _opened=Unwinding())
+        try:
+            yield
+        finally:
+            vars(self).update(former)
+
+    async def _bring_up(self) -> None:
+        async with Unwinding() as opening:
+            await opening.enter("shutdown of the broker", self._running())
+            if self._broker.is_worker_process:
+                for step, app in self._apps:
+                    await opening.enter(step, app())
+            self._opened = opening.moved()
+
+    async def _bring_down(self) -> None:
+        await self._opened.moved().aclose()
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncIterator[None]:
+        await self._start()
+        try:
+            yield
+        finally:
+            # Shielded, as a cancelled scope would not let the broker say goodbye.
+            with fail_after(_STOP_TIMEOUT, shield=True):
+                await self._stop()

@@ -1,0 +1,110 @@
+"""Messages for tasks that this process does not know, as in a rolling deploy."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from difflib import get_close_matches
+from typing import Any
+
+from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask
+
+from fastask.context import current_context
+from fastask.exceptions import UnknownTaskError
+
+__all__ = ["RefusingTask", "UnknownTasks"]
+
+logger: logging.Logger = logging.getLogger("fastask.worker")
+
+Found = AsyncTaskiqDecoratedTask[Any, Any] | None
+
+_HAND_BACKS = 10
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 4.0  # seconds
+_COUNT = "X-Taskiq-requeue"  # the label in which Taskiq's Context.requeue() counts
+
+
+class UnknownTasks:
+    """Hands messages for unknown tasks back to the broker, so that other workers get them.
+
+    Taskiq acknowledges and drops them (taskiq 0.13): in a rolling deploy the old workers
+    would eat the new tasks. After ten times, with pauses that grow to 4 s, the task fails.
+
+    Args:
+        broker: the broker.
+
+    Attributes:
+        stopping: set when the worker is told to stop, so that nothing waits.
+    """
+
+    def __init__(self, broker: AsyncBroker) -> None:
+        self.stopping: asyncio.Event | None = None
+        self._broker = broker
+        self._find: Callable[[str], Found] = broker.find_task
+
+    def install(self) -> None:
+        """Have the broker find a task for every name."""
+        self._find = self._broker.find_task
+        replaced: Any = self._broker
+        replaced.find_task = self._found
+
+    def remove(self) -> None:
+        """Undo `install`."""
+        replaced: Any = self._broker
+        replaced.find_task = self._find
+
+    def _found(self, name: str) -> Found:
+        return self._find(name) or RefusingTask(self._broker, name, self._hand_back)
+
+    async def _hand_back(self) -> None:
+        context = current_context()
+        count = int(context.message.labels.get(_COUNT, 0))
+        if count >= _HAND_BACKS:
+            return
+        if count == 0:
+            logger.warning(
+                "no task is named %r here; message %s is handed back for other workers",
+                context.message.task_name,
+                context.message.task_id,
+            )
+        pause = min(_FIRST_PAUSE * 2**count, _LONGEST_PAUSE)
+        stopping = self.stopping or asyncio.Event()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), pause)
+        await context.requeue()
+
+
+class RefusingTask(AsyncTaskiqDecoratedTask[Any, Any]):
+    """Stands for a task that is not there: it fails and names similar ones.
+
+    Args:
+        broker: the broker whose tasks are there.
+        name: the task's name.
+        before: awaited before it fails.
+    """
+
+    def __init__(
+        self, broker: AsyncBroker, name: str, before: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        # Not Taskiq's own __init__, which puts the function into a module under a new name.
+        self.broker = broker
+        self.task_name = name
+        self.labels: dict[str, Any] = {}
+        self.return_type = None
+        self._before = before
+        self.original_func: Callable[..., Any] = self._refuse
+
+    async def _refuse(self, *args: Any, **kwargs: Any) -> None:
+        if self._before is not None:
+            await self._before()
+        near = _near(self.task_name, list(self.broker.get_all_tasks()))
+        raise UnknownTaskError(self.task_name, near)
+
+
+def _near(name: str, names: list[str]) -> list[str]:
+    """Names that are similar, as a whole or in what follows the module."""
+    ends = {known.rpartition(":")[2]: known for known in names}
+    near = get_close_matches(name, names, cutoff=0.85)
+    near += [ends[end] for end in get_close_matches(name.rpartition(":")[2], ends)]
+    return list(dict.fromkeys(near))

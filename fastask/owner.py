@@ -1,0 +1,106 @@
+"""One asyncio task that enters a lifespan, holds it and leaves it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from fastask.brokers.lifecycle import inside_lifespan
+
+__all__ = ["LifespanOwner"]
+
+
+class LifespanOwner:
+    """Holds an async context manager open in one asyncio task of its own.
+
+    anyio's cancel scopes, and so task groups, must be left in the task that entered them;
+    Taskiq's startup and shutdown run in different ones (taskiq 0.13).
+
+    Args:
+        context: what to enter and to leave.
+    """
+
+    def __init__(self, context: AbstractAsyncContextManager[Any]) -> None:
+        self._context = context
+        self._leave = asyncio.Event()
+        self._entered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._task: asyncio.Task[None] | None = None
+        self._background: set[asyncio.Task[Any]] = set()
+        self._crashed: Callable[[BaseException], None] | None = None
+
+    async def enter(self) -> Any:
+        """Enter the context.
+
+        Returns:
+            What it yields.
+
+        Raises:
+            BaseException: what its startup raises.
+        """
+        before = asyncio.all_tasks()
+        self._task = asyncio.create_task(self._hold(), name="fastask lifespan")
+        try:
+            await asyncio.wait([self._task, self._entered], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            raise
+        if not self._entered.done():
+            await self._task  # raises what the startup raised
+        self._background = asyncio.all_tasks() - before - {self._task}
+        return self._entered.result()
+
+    def watch(self, crashed: Callable[[BaseException], None]) -> None:
+        """Have it told when the lifespan, or a task that its startup began, dies by itself.
+
+        A lifespan that has been told of does not raise its error again when it is left.
+
+        Args:
+            crashed: takes the error.
+        """
+        self._crashed = crashed
+        for task in filter(None, [self._task, *self._background]):
+            task.add_done_callback(self._ended)
+
+    async def leave(self) -> None:
+        """Leave the context.
+
+        Raises:
+            BaseException: what its shutdown raises.
+        """
+        if self._task is None:
+            return
+        has_died = self._task.done()
+        self._leave.set()
+        if not (has_died and self._crashed):
+            await self._task
+
+    async def _hold(self) -> None:
+        inside_lifespan.set(True)
+        try:
+            async with self._context as yielded:
+                self._entered.set_result(yielded)
+                await self._leave.wait()
+        except SystemExit as error:
+            # It would not reach whoever waits here, but stop the event loop at once.
+            raise RuntimeError(f"the lifespan called sys.exit({error.code!r})") from error
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        # Later, so that those who wait for the task have seen its error before.
+        task.get_loop().call_soon(self._look_at, task)
+
+    def _look_at(self, task: asyncio.Task[Any]) -> None:
+        if self._leave.is_set() or self._crashed is None or task.cancelled():
+            return
+        # asyncio's own mark of an error that nobody has looked at; a task group, or a
+        # library that watches its tasks, takes it away (private, CPython 3.8 to 3.14).
+        is_unseen = getattr(task, "_log_traceback", True)
+        error = task.exception()
+        if task is self._task:
+            error = error or RuntimeError("the lifespan ended by itself")
+        elif not is_unseen:
+            return
+        if error is not None:
+            self._crashed(error)

@@ -1,0 +1,91 @@
+"""The signals that end a worker, noticed at once."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+__all__ = ["StopSignals"]
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+_PATIENCE = 1.0  # seconds
+
+
+async def _nothing() -> AsyncGenerator[None, None]:
+    yield
+
+
+_Reading = type(_nothing().__anext__())
+
+
+class StopSignals:
+    """Passes signals on to Taskiq, and wakes the event loop for them.
+
+    Taskiq's handler sets an event without waking the loop, which sees it only when
+    something else happens: with `RedisStreamBroker`, when its blocking read returns
+    (taskiq 0.13). It then cancels the read, once; but `asyncio.wait_for` of Python 3.11
+    swallows a cancellation that comes when what it waits for is done, redis-py sends every
+    command through it, and the worker waits for its read for ever. So a read that is
+    cancelled and goes on is cancelled again.
+
+    Attributes:
+        received: set when the process was told to stop.
+    """
+
+    def __init__(self) -> None:
+        self.received = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._told: list[Callable[[], None]] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def install(self) -> None:
+        """Take the place of the handlers that are there, and call them first."""
+        if threading.current_thread() is not threading.main_thread():
+            return  # only there can handlers be set; and nobody else's are called elsewhere
+        for name in _SIGNALS:
+            if (signum := getattr(signal, name, None)) is not None:
+                self._wrap(signum)
+
+    def tell(self, told: Callable[[], None]) -> None:
+        """Have a function called in the event loop when a signal comes."""
+        self._told.append(told)
+
+    def forget(self, told: Callable[[], None]) -> None:
+        """Undo `tell`."""
+        self._told.remove(told)
+
+    def close(self) -> None:
+        """Stop minding reads."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _wrap(self, signum: int) -> None:
+        former: Any = signal.getsignal(signum)
+        if not callable(former):
+            return
+
+        def handle(signum: int, frame: Any) -> None:
+            try:
+                former(signum, frame)
+            finally:
+                self._loop.call_soon_threadsafe(self._receive)
+
+        signal.signal(signum, handle)
+
+    def _receive(self) -> None:
+        if self.received.is_set():
+            return
+        self.received.set()
+        for told in self._told:
+            told()
+        self._timer = self._loop.call_later(_PATIENCE, self._insist)
+
+    def _insist(self) -> None:
+        for task in asyncio.all_tasks(self._loop):
+            if isinstance(task.get_coro(), _Reading) and task.cancelling():
+                task.cancel()
+        self._timer = self._loop.call_later(_PATIENCE, self._insist)
