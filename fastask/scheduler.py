@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import signal
+import threading
+
 from taskiq import TaskiqScheduler
 from taskiq.schedule_sources import LabelScheduleSource
 
 from fastask.program import Program
 
 __all__ = ["AppScheduler"]
+
+logger: logging.Logger = logging.getLogger("fastask.scheduler")
 
 
 class AppScheduler(TaskiqScheduler):
@@ -19,6 +26,26 @@ class AppScheduler(TaskiqScheduler):
 
     def __init__(self, program: Program) -> None:
         super().__init__(program.broker, [_AppSchedules(program)])
+        self._program = program
+
+    async def startup(self) -> None:
+        """Start the broker, warn when there is nothing to do, and mind SIGTERM.
+
+        Raises:
+            BaseException: what the broker's startup raises.
+        """
+        await super().startup()
+        if all(isinstance(source, LabelScheduleSource) for source in self.sources):
+            count = sum([len(await source.get_schedules()) for source in self.sources])
+            logger.info("scheduler of %s: %d schedules", self._program.reference, count)
+            if count == 0:
+                logger.warning(
+                    "no task of %s has a schedule, so there is nothing to do; "
+                    "give one labels={'schedule': [{'cron': '0 7 * * *'}]}",
+                    self._program.reference,
+                )
+        if self.broker.is_scheduler_process:
+            _end_on_sigterm()
 
 
 class _AppSchedules(LabelScheduleSource):
@@ -36,3 +63,20 @@ class _AppSchedules(LabelScheduleSource):
         """
         self._program.reference.load()
         await super().startup()
+
+
+def _end_on_sigterm() -> None:
+    """Have SIGTERM stop the scheduler as Ctrl-C does.
+
+    Taskiq shuts it down when its main task is cancelled, which only SIGINT does (taskiq
+    0.13). A container's first process would not even notice SIGTERM.
+    """
+    main = asyncio.current_task()
+    is_free = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    )
+    if main is None or not is_free:
+        return
+    loop = asyncio.get_running_loop()
+    signal.signal(signal.SIGTERM, lambda signum, frame: loop.call_soon_threadsafe(main.cancel))

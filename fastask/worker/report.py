@@ -13,7 +13,7 @@ from taskiq import AsyncBroker
 
 __all__ = ["described", "failure", "in_full"]
 
-_PASSWORD = re.compile(r"(?P<before>\b[\w+.-]+://[^\s/:@'\"]*):[^\s@'\"]*@")
+_PASSWORD = re.compile(r"(?P<before>\b[\w+.-]+://[^\s/:@'\"]*):[^\s'\"]*@")
 _LIBRARIES = (
     *(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")),
     str(Path(taskiq.__file__).parents[1].resolve()),

@@ -1,16 +1,20 @@
 """A broker under test: messages go as bytes through Taskiq's receiver, and everything is noted."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from taskiq import (
     AckableMessage,
+    AsyncBroker,
     AsyncTaskiqDecoratedTask,
+    BrokerMessage,
     InMemoryBroker,
     TaskiqMessage,
     TaskiqMiddleware,
     TaskiqResult,
 )
+from taskiq.brokers.inmemory_broker import InmemoryResultBackend
 from taskiq.receiver import Receiver
 
 
@@ -74,3 +78,25 @@ class ReceivingBroker(InMemoryBroker):
         """Send a task by keywords that may have any names, run it and give its result."""
         await task.kiq(**kwargs)
         return await self.deliver()
+
+
+class QueueBroker(AsyncBroker):
+    """Delivers to whoever listens in the same process, and counts what is acknowledged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.result_backend = InmemoryResultBackend()
+        self.acknowledged = 0
+        self.kicked = 0
+        self._queue: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def kick(self, message: BrokerMessage) -> None:
+        self.kicked += 1
+        self._queue.put_nowait(message.message)
+
+    async def listen(self) -> AsyncGenerator[AckableMessage, None]:
+        while True:
+            yield AckableMessage(data=await self._queue.get(), ack=self._acknowledge)
+
+    def _acknowledge(self) -> None:
+        self.acknowledged += 1
