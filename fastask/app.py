@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from fastapi import FastAPI, params
 from taskiq import AsyncBroker, TaskiqScheduler
+from typing_extensions import Unpack
 
 from fastask.brokers import broker_from
-from fastask.declare import TaskDecorator, TaskOptions, make_task, markers_of, register
+from fastask.declare import TaskDecorator, make_task, register
 from fastask.depends import DependsMethod
 from fastask.lifespan import AppLifespan, AppT, Lifespan, UserLifespan
 from fastask.loading import AppLike, AppReference
+from fastask.markers import Marker
+from fastask.options import GivenOptions, TaskOptions, markers_of
 from fastask.program import Program
 from fastask.request import RequestFactory
-from fastask.router import TaskRouter, decorate
+from fastask.retries import RetryMiddleware
+from fastask.router import Inclusion, TaskRouter, decorate
 from fastask.scheduler import AppScheduler
+from fastask.schedules import check_schedules
 from fastask.task import AsyncTask, SyncTask, Task
 from fastask.worker.app import Worker
 
@@ -97,13 +102,7 @@ class FastTask(DependsMethod):
     def task(self, func: Callable[P, R], /) -> SyncTask[P, R]: ...
     @overload
     def task(
-        self,
-        name: str | None = None,
-        /,
-        *,
-        timeout: float | None = None,
-        dependencies: Sequence[params.Depends] = (),
-        labels: Mapping[str, Any] | None = None,
+        self, name: str | None = None, /, **options: Unpack[GivenOptions]
     ) -> TaskDecorator: ...
 
     def task(self, target: Any = None, /, **options: Any) -> Any:
@@ -112,31 +111,40 @@ class FastTask(DependsMethod):
         Args:
             target: the function (bare form), or the task's name; by default it is named
                 `module:function`, as Taskiq names it.
-            **options: `timeout`, seconds after which a run is cancelled and failed;
-                `dependencies`, `Depends(...)` resolved for their effect before the task's
-                own; `labels`, a mapping of further labels for Taskiq and its middlewares.
+            **options: `name`; `timeout`, seconds after which a run is cancelled and failed;
+                `retries`, `retry_delay`, `retry_backoff`, `retry_jitter` and `retry_on`,
+                when it is run again after an error; `cron` (with `timezone`) or `interval`,
+                when a scheduler sends it, with `schedule_args`; `ack_type`, when its
+                messages are acknowledged; `dependencies`, `Depends(...)` resolved for their
+                effect before the task's own; `labels`, a mapping of further labels for
+                Taskiq and its middlewares. docs/tasks.md has them in full.
 
         Returns:
             The task, a `Task[P, R]`.
 
         Raises:
-            TaskOptionError: an unknown option, or a value that can't be used.
+            TaskOptionError: an unknown option, a value that can't be used, or options that
+                contradict each other.
             DuplicateTaskError: another task of the broker has the name.
         """
         return decorate(target, options, self._declare)
 
-    def include_router(self, router: TaskRouter) -> None:
-        """Give a router's tasks this app and broker.
+    def include_router(self, router: TaskRouter, *, prefix: str = "") -> None:
+        """Give a router's tasks this app and broker, those too that are declared later.
 
         The router's own task objects send through the first `FastTask` that includes it.
 
+        Args:
+            router: the router.
+            prefix: put before the names of its tasks, with a colon: with `"mail"`, the
+                task `"send"` is named `"mail:send"`.
+
         Raises:
             DuplicateTaskError: another task of the broker has the name of one of them.
+            RouterIncludedError: it is included already.
+            TaskOptionError: the prefix can't be used.
         """
-        for func, options, handle, outer in router.declared(self._before):
-            task = handle if not handle.is_bound else make_task(func, options)
-            task.bind(self._program, outer)
-            register(self.broker, task)
+        router.join(Inclusion.made(self, self._bind, self._before, prefix))
 
     def lifespan(self, user_lifespan: UserLifespan[AppT] | None = None) -> Lifespan[AppT]:
         """Wrap the app's lifespan, for `FastAPI(lifespan=...)`; also a decorator.
@@ -162,6 +170,20 @@ class FastTask(DependsMethod):
 
     def _declare(self, func: Callable[..., Any], options: TaskOptions) -> Task[Any, Any]:
         task = make_task(func, options)
-        task.bind(self._program, self._before)
-        register(self.broker, task)
+        self._bind(func, options, task, self._before)
         return task
+
+    def _bind(
+        self,
+        func: Callable[..., Any],
+        options: TaskOptions,
+        handle: Task[Any, Any],
+        before: Sequence[Marker],
+        prefix: str = "",
+    ) -> None:
+        task = make_task(func, options) if handle.is_bound else handle
+        task.bind(self._program, before, prefix)
+        check_schedules(task)
+        register(self.broker, task)
+        if task.retry is not None:
+            RetryMiddleware.install(self.broker)

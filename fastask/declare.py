@@ -5,20 +5,18 @@ from __future__ import annotations
 import inspect
 import os.path
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
-from fastapi import params
 from taskiq import AsyncBroker
 
 from fastask.definition import Definition
 from fastask.exceptions import DuplicateTaskError, TaskOptionError
-from fastask.markers import Marker, marker_of
-from fastask.signatures import Kind, kind_of, location_of, name_of, near_names
+from fastask.options import TaskOptions, markers_of
+from fastask.signatures import Kind, kind_of, location_of, name_of
 from fastask.task import AsyncTask, SyncTask, Task
 
-__all__ = ["TaskDecorator", "TaskOptions", "make_task", "markers_of", "register"]
+__all__ = ["TaskDecorator", "make_task", "register"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,92 +31,6 @@ class TaskDecorator(Protocol):
     ) -> AsyncTask[P, R]: ...  # pyright: ignore[reportOverlappingOverload]
     @overload
     def __call__(self, func: Callable[P, R], /) -> SyncTask[P, R]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class TaskOptions:
-    """The options of one task.
-
-    Attributes:
-        name: its name; by default `module:function`, as Taskiq names it.
-        timeout: seconds after which a run is cancelled and failed, Taskiq's label.
-        dependencies: dependencies resolved for their effect, before the task's own.
-        labels: further labels for Taskiq and its middlewares.
-    """
-
-    name: str | None = None
-    timeout: float | None = None
-    dependencies: Sequence[params.Depends] = ()
-    labels: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, name: str | None, options: Mapping[str, Any]) -> TaskOptions:
-        """Check the options of a decorator.
-
-        Raises:
-            TaskOptionError: an unknown option, or a value that can't be used.
-        """
-        for option in options:
-            if option not in _OPTIONS:
-                raise TaskOptionError(option, _unknown(option, options[option]))
-        made = cls(
-            name, **{option: value for option, value in options.items() if value is not None}
-        )
-        made._check()
-        return made
-
-    def all_labels(self) -> dict[str, Any]:
-        """Give the labels as Taskiq reads them."""
-        labels = dict(self.labels)
-        if self.timeout is not None:
-            labels["timeout"] = self.timeout
-        return labels
-
-    def _check(self) -> None:
-        name: Any = self.name
-        if name is not None and not (isinstance(name, str) and name):
-            raise TaskOptionError("name", f"write a name, not {name!r}")
-        timeout = self.timeout
-        if timeout is not None and not (_is_number(timeout) and timeout > 0):
-            raise TaskOptionError("timeout", f"write seconds above 0, not {timeout!r}")
-        labels: Any = self.labels
-        if not isinstance(labels, Mapping):
-            raise TaskOptionError("labels", "write a mapping such as {'queue': 'mail'}")
-        if timeout is not None and "timeout" in labels:
-            raise TaskOptionError("timeout", "it is in labels too; write it once")
-
-
-_OPTIONS = ("timeout", "dependencies", "labels")
-
-
-def _unknown(option: str, value: Any) -> str:
-    if option in ("name", "task_name"):
-        return f'the name comes first: @ft.task("{value}")'
-    if near := near_names(option, _OPTIONS):
-        return f"there is no such option; did you mean {near}?"
-    return f"there is no such option; write labels={{{option!r}: ...}} for a label of your own"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def markers_of(option: str, dependencies: Any) -> tuple[Marker, ...]:
-    """Read `dependencies=[Depends(...)]`.
-
-    Raises:
-        TaskOptionError: an entry that is no marker, or one that names no dependency.
-    """
-    if not isinstance(dependencies, Sequence):
-        raise TaskOptionError(option, "write a list: [Depends(...)]")
-    markers: list[Marker] = []
-    for entry in dependencies:
-        if not isinstance(entry, params.Depends) or entry.dependency is None:
-            shown = name_of(entry) if callable(entry) else repr(entry)
-            raise TaskOptionError(option, f"write Depends(...) around {shown}")
-        # FastAPI reads no `use_cache` here either.
-        markers.append(replace(marker_of(entry), use_cache=True))
-    return tuple(markers)
 
 
 def make_task(func: Callable[..., Any], options: TaskOptions) -> Task[Any, Any]:
@@ -136,7 +48,7 @@ def make_task(func: Callable[..., Any], options: TaskOptions) -> Task[Any, Any]:
     dependencies = markers_of("dependencies", options.dependencies)
     definition = Definition(options.name or default_name(func), func, dependencies)
     handle = AsyncTask if kind is Kind.ASYNC else SyncTask
-    return handle(definition, options.all_labels())
+    return handle(definition, options.all_labels(), options.retry)
 
 
 def default_name(func: Callable[..., Any]) -> str:

@@ -80,10 +80,17 @@ class Definition:
             raise UnboundTaskError(self.name, reason)
         return self._program
 
-    def bind(self, program: Program, before: Sequence[Marker]) -> None:
-        """Give it a program, and dependencies that are resolved before its own."""
+    def bind(self, program: Program, before: Sequence[Marker], prefix: str = "") -> None:
+        """Give it a program, dependencies that are resolved before its own, a longer name."""
         self._program = program
+        self.name = f"{prefix}:{self.name}" if prefix else self.name
         self._dependencies = (*before, *self._dependencies)
+
+    def copy(self) -> Definition:
+        """Give the same task before anything of it was read."""
+        other = Definition(self.name, self.func, self._dependencies)
+        other._program = self._program
+        return other
 
     def compile(self) -> None:
         """Read everything that a run needs.
@@ -107,7 +114,7 @@ class Definition:
         injected += [*root.provided, *root.scoped, *root.defaults]
         try:
             return ArgumentsWire(self.name, root.messaged, injected)
-        except PydanticUserError as error:
+        except (PydanticUserError, NameError) as error:
             raise self._unusable("a parameter", error) from error
 
     @cached_property
@@ -124,7 +131,7 @@ class Definition:
         """
         try:
             return ResultWire(self.name, self.return_type)
-        except PydanticUserError as error:
+        except (PydanticUserError, NameError) as error:
             raise self._unusable("the return value", error) from error
 
     def executor(self) -> Executor:
@@ -254,7 +261,8 @@ class Definition:
         except ExceptionGroup as group:
             raise UnresolvableTasksError([str(error) for error in group.exceptions]) from None
 
-    def _unusable(self, what: str, error: PydanticUserError) -> UnresolvableTasksError:
-        reason = f"the annotation of {what} can't be used ({error.message})"
+    def _unusable(self, what: str, error: Exception) -> UnresolvableTasksError:
+        words = error.message if isinstance(error, PydanticUserError) else error
+        reason = f"the annotation of {what} can't be used ({words})"
         problem = DependencyError((self.name,), reason, "annotate it with a type pydantic knows")
         return UnresolvableTasksError([str(problem)])

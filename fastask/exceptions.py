@@ -20,6 +20,7 @@ __all__ = [
     "InvalidResultError",
     "NoHTTPBodyError",
     "ResultTimeoutError",
+    "RouterIncludedError",
     "TaskOptionError",
     "UnboundTaskError",
     "UnknownTaskError",
@@ -129,6 +130,18 @@ class UnboundTaskError(FastaskError, RuntimeError):
 
     def __str__(self) -> str:
         return f"task {self.task!r} {self.reason}"
+
+
+class RouterIncludedError(FastaskError, ValueError):
+    """A `TaskRouter` that is included where it is already.
+
+    Attributes:
+        reason: what is wrong and what to do.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class UnknownTaskError(FastaskError, LookupError):

@@ -159,6 +159,7 @@ class AppLifespan:
             await unwinding.enter("end of the app", self._running(state))
             if isinstance(broker, MemoryBroker):
                 await unwinding.enter("drain of running tasks", broker.consuming())
+                await unwinding.enter("end of pauses", self._program.lifecycle.pausing())
         finally:
             self._is_starting = False
         return state

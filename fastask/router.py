@@ -3,20 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, NamedTuple, ParamSpec, TypeVar, overload
 
 from fastapi import params
+from typing_extensions import Unpack
 
-from fastask.declare import TaskDecorator, TaskOptions, make_task, markers_of
+from fastask.declare import TaskDecorator, make_task
 from fastask.depends import DependsMethod
-from fastask.exceptions import TaskOptionError
+from fastask.exceptions import RouterIncludedError, TaskOptionError
 from fastask.markers import Marker
+from fastask.options import GivenOptions, TaskOptions, markers_of
 from fastask.task import AsyncTask, SyncTask, Task
 
-__all__ = ["TaskRouter"]
+__all__ = ["Inclusion", "TaskRouter", "decorate"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Inclusion(NamedTuple):
+    """A `FastTask` that includes a router.
+
+    Attributes:
+        owner: the `FastTask`.
+        bind: takes function, options, handle, outer dependencies and prefix of a task.
+        before: dependencies that are resolved before the router's.
+        prefix: put before the names of the router's tasks.
+    """
+
+    owner: object
+    bind: Callable[[Callable[..., Any], TaskOptions, Task[Any, Any], Sequence[Marker], str], None]
+    before: tuple[Marker, ...] = ()
+    prefix: str = ""
+
+    @classmethod
+    def made(
+        cls, owner: object, bind: Callable[..., None], before: Sequence[Marker], prefix: str
+    ) -> Inclusion:
+        """Make one.
+
+        Raises:
+            TaskOptionError: the prefix can't be used.
+        """
+        return cls(owner, bind, tuple(before), _checked_prefix(prefix))
 
 
 class TaskRouter(DependsMethod):
@@ -33,7 +62,8 @@ class TaskRouter(DependsMethod):
     def __init__(self, *, dependencies: Sequence[params.Depends] = ()) -> None:
         self._before = markers_of("dependencies", dependencies)
         self._own: list[tuple[Callable[..., Any], TaskOptions, Task[Any, Any]]] = []
-        self._included: list[TaskRouter] = []
+        self._included: list[tuple[TaskRouter, str]] = []
+        self._inclusions: list[Inclusion] = []
 
     @overload
     def task(  # type: ignore[overload-overlap]
@@ -43,36 +73,70 @@ class TaskRouter(DependsMethod):
     def task(self, func: Callable[P, R], /) -> SyncTask[P, R]: ...
     @overload
     def task(
-        self,
-        name: str | None = None,
-        /,
-        *,
-        timeout: float | None = None,
-        dependencies: Sequence[params.Depends] = (),
-        labels: Mapping[str, Any] | None = None,
+        self, name: str | None = None, /, **options: Unpack[GivenOptions]
     ) -> TaskDecorator: ...
 
     def task(self, target: Any = None, /, **options: Any) -> Any:
         """Declare a task; the options are those of `FastTask.task`."""
         return decorate(target, options, self._declare)
 
-    def include_router(self, router: TaskRouter) -> None:
-        """Include the tasks of another router."""
-        self._included.append(router)
+    def include_router(self, router: TaskRouter, *, prefix: str = "") -> None:
+        """Include the tasks of another router, those too that are declared later.
 
-    def declared(
-        self, before: Sequence[Marker] = ()
-    ) -> Iterator[tuple[Callable[..., Any], TaskOptions, Task[Any, Any], tuple[Marker, ...]]]:
-        """Yield function, options, handle and outer dependencies of every task."""
-        outer = (*before, *self._before)
-        for func, options, task in self._own:
-            yield func, options, task, outer
-        for router in self._included:
-            yield from router.declared(outer)
+        Args:
+            router: the other one.
+            prefix: put before the names of its tasks, with a colon.
+
+        Raises:
+            RouterIncludedError: it is included here already, or holds this one.
+        """
+        checked = _checked_prefix(prefix)
+        if router is self or self in router.all_routers():
+            raise RouterIncludedError("a TaskRouter can't be part of itself")
+        self._included.append((router, checked))
+        for inclusion in self._inclusions:
+            router.join(self._inner(inclusion, checked))
+
+    def all_routers(self) -> Iterator[TaskRouter]:
+        """Give this router and all that it includes."""
+        yield self
+        for router, _ in self._included:
+            yield from router.all_routers()
+
+    def join(self, inclusion: Inclusion) -> None:
+        """Bind all tasks, now and whenever one is declared.
+
+        Raises:
+            RouterIncludedError: who includes it has it already.
+        """
+        for router in self.all_routers():
+            if any(former.owner is inclusion.owner for former in router._inclusions):
+                names = ", ".join(task.task_name for _, _, task in router._own) or "none yet"
+                raise RouterIncludedError(
+                    f"a TaskRouter is included twice in {inclusion.owner!r} "
+                    f"(its tasks: {names}); include it once"
+                )
+        self._join(inclusion)
+
+    def _join(self, inclusion: Inclusion) -> None:
+        self._inclusions.append(inclusion)
+        for declared in self._own:
+            inclusion.bind(*declared, (*inclusion.before, *self._before), inclusion.prefix)
+        for router, prefix in self._included:
+            router._join(self._inner(inclusion, prefix))
+
+    def _inner(self, inclusion: Inclusion, prefix: str) -> Inclusion:
+        """What includes a router that this one includes with a prefix."""
+        before = (*inclusion.before, *self._before)
+        whole = ":".join(filter(None, (inclusion.prefix, prefix)))
+        return inclusion._replace(before=before, prefix=whole)
 
     def _declare(self, func: Callable[..., Any], options: TaskOptions) -> Task[Any, Any]:
         task = make_task(func, options)
         self._own.append((func, options, task))
+        for inclusion in self._inclusions:
+            before = (*inclusion.before, *self._before)
+            inclusion.bind(func, options, task, before, inclusion.prefix)
         return task
 
 
@@ -93,3 +157,9 @@ def decorate(
         return declare(target, TaskOptions())
     read = TaskOptions.read(target, options)
     return lambda func: declare(func, read)
+
+
+def _checked_prefix(prefix: Any) -> str:
+    if not isinstance(prefix, str) or prefix != prefix.strip(": "):
+        raise TaskOptionError("prefix", f"write a name such as 'mail', not {prefix!r}")
+    return prefix

@@ -11,6 +11,8 @@ from taskiq import TaskiqScheduler
 from taskiq.schedule_sources import LabelScheduleSource
 
 from fastask.program import Program
+from fastask.schedules import with_sent_arguments
+from fastask.task import Task
 
 __all__ = ["AppScheduler"]
 
@@ -60,9 +62,15 @@ class _AppSchedules(LabelScheduleSource):
 
         Raises:
             AppImportError: the app can't be had.
+            TaskOptionError: a task can't be called with the arguments of its schedule.
         """
         self._program.reference.load()
         await super().startup()
+        for schedule in self.schedules.values():
+            task = self.broker.find_task(schedule.task_name)
+            if isinstance(task, Task):
+                sent = with_sent_arguments(task, schedule.args, schedule.kwargs)
+                schedule.args, schedule.kwargs = sent
 
 
 def _end_on_sigterm() -> None:

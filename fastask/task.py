@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import update_wrapper
 from inspect import Signature
@@ -22,6 +22,8 @@ from fastask.definition import Definition
 from fastask.exceptions import ResultTimeoutError
 from fastask.markers import Marker
 from fastask.program import Program
+from fastask.retries import RetryPolicy
+from fastask.wire import ArgumentsWire
 
 __all__ = ["AsyncTask", "Enqueued", "Kicker", "Schedule", "SyncTask", "Task"]
 
@@ -176,14 +178,18 @@ class Task(AsyncTaskiqDecoratedTask[P, Any], Generic[P, R]):
         func: the function as it is written.
         task_name: its name, `module:function` unless another one was given.
         labels: what Taskiq and its middlewares read.
+        retry: when it is run again after an error.
     """
 
-    def __init__(self, definition: Definition, labels: dict[str, Any]) -> None:
+    def __init__(
+        self, definition: Definition, labels: dict[str, Any], retry: RetryPolicy | None = None
+    ) -> None:
         # Not Taskiq's own __init__: it renames the user's function and puts a second name
         # into the module (for process pools), which a target made here does not need.
         self.broker: AsyncBroker = UNBOUND
         self.task_name: str = definition.name
         self.labels = labels
+        self.retry: RetryPolicy | None = retry
         self._target = _target(self, definition)
         self.original_func: Callable[..., Any] = self._target
         self.return_type: Any = None
@@ -196,14 +202,16 @@ class Task(AsyncTaskiqDecoratedTask[P, Any], Generic[P, R]):
         """Whether the task belongs to a `FastTask`, as one of a router does when included."""
         return self._definition.is_bound
 
-    def bind(self, program: Program, before: Sequence[Marker] = ()) -> None:
+    def bind(self, program: Program, before: Sequence[Marker] = (), prefix: str = "") -> None:
         """Make it a task of a program; `FastTask` does it.
 
         Args:
             program: the app and its broker.
             before: dependencies that are resolved before the task's own.
+            prefix: put before its name, with a colon.
         """
-        self._definition.bind(program, before)
+        self._definition.bind(program, before, prefix)
+        self.task_name = self._definition.name
         self.broker = program.broker
 
     async def kiq(self, /, *args: P.args, **kwargs: P.kwargs) -> Enqueued[R]:
@@ -223,7 +231,28 @@ class Task(AsyncTaskiqDecoratedTask[P, Any], Generic[P, R]):
 
     def kicker(self) -> Kicker[P, R]:
         """Give a sending to change before it is done: labels, id, broker."""
-        return Kicker(self._definition, self.broker, dict(self.labels))
+        labels = dict(self.labels)
+        labels.pop("schedule", None)  # the scheduler's business, and no part of a message
+        return Kicker(self._definition, self.broker, labels)
+
+    def probe(self) -> ArgumentsWire:
+        """Read the parameters of messages, and keep nothing of it.
+
+        Raises:
+            UnresolvableTasksError: an annotation can't be used, or not yet.
+        """
+        return self._definition.copy().arguments
+
+    def scheduled(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Check the arguments of a schedule, and give them as a message has them.
+
+        Raises:
+            InvalidArgumentsError: they don't fit.
+            UnresolvableTasksError: an annotation can't be used.
+        """
+        return self._definition.arguments.dump(args, kwargs)
 
     async def run(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the task here and now, with its dependencies resolved and without a broker.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeAlias
 
@@ -49,10 +50,12 @@ class BrokerLifecycle:
 
     Attributes:
         supervisor: who decides in a worker.
+        stopping: set when this process was told to stop.
     """
 
     def __init__(self, broker: AsyncBroker) -> None:
         self.supervisor: Supervisor | None = None
+        self.stopping: asyncio.Event | None = None
         self._broker = broker
         self._start: Moving = broker.startup
         self._stop: Moving = broker.shutdown
@@ -124,6 +127,12 @@ class BrokerLifecycle:
         finally:
             self._pid = None
 
+    async def pause(self, seconds: float) -> None:
+        """Wait, unless this process was or is told to stop; not at all in a test."""
+        stopping = asyncio.Event() if self.stopping is None else self.stopping
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), seconds)
+
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
         """Keep the broker up, as the web process does. Who started it before also stops it.
@@ -136,18 +145,39 @@ class BrokerLifecycle:
             yield
             return
         await broker.startup()  # by the attribute, which a test may have replaced
-        self._is_held = True
+        self._is_held, stopping = True, self.stopping
         try:
             yield
         finally:
-            self._is_held = False
+            self._is_held, self.stopping = False, stopping
             await broker.shutdown()
+
+    @asynccontextmanager
+    async def pausing(self) -> AsyncIterator[None]:
+        """Let tasks pause until this is left, where they run in the process that holds it."""
+        if self.stopping is not None:  # in a test, nothing pauses
+            yield
+            return
+        self.stopping = asyncio.Event()
+        try:
+            yield
+        finally:
+            self.stopping.set()
 
     @contextmanager
     def replaced(self, start: Moving, stop: Moving) -> Iterator[None]:
         """Start and stop the broker by other functions; then everything is as it was."""
         former = vars(self).copy()
-        vars(self).update(_start=start, _stop=stop, _pid=None, _is_held=False, _opened=Unwinding())
+        stopping = asyncio.Event()
+        stopping.set()
+        vars(self).update(
+            _start=start,
+            _stop=stop,
+            _pid=None,
+            _is_held=False,
+            _opened=Unwinding(),
+            stopping=stopping,
+        )
         try:
             yield
         finally:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
 
@@ -33,14 +31,12 @@ class UnknownTasks:
 
     Args:
         broker: the broker.
-
-    Attributes:
-        stopping: set when the worker is told to stop, so that nothing waits.
+        pause: waits for some seconds, unless the worker is told to stop.
     """
 
-    def __init__(self, broker: AsyncBroker) -> None:
-        self.stopping: asyncio.Event | None = None
+    def __init__(self, broker: AsyncBroker, pause: Callable[[float], Awaitable[None]]) -> None:
         self._broker = broker
+        self._pause = pause
         self._find: Callable[[str], Found] = broker.find_task
 
     def install(self) -> None:
@@ -68,10 +64,7 @@ class UnknownTasks:
                 context.message.task_name,
                 context.message.task_id,
             )
-        pause = min(_FIRST_PAUSE * 2**count, _LONGEST_PAUSE)
-        stopping = self.stopping or asyncio.Event()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stopping.wait(), pause)
+        await self._pause(min(_FIRST_PAUSE * 2**count, _LONGEST_PAUSE))
         await context.requeue()
 
 

@@ -35,7 +35,7 @@ class Worker:
         """Have the app started when Taskiq starts the broker of a worker."""
         lifecycle = self._program.lifecycle
         if lifecycle.supervisor is None:
-            lifecycle.supervisor = Supervision(self._program.broker)
+            lifecycle.supervisor = Supervision(self._program.broker, lifecycle)
         lifecycle.serve(f"shutdown of {self._program.reference}", self._running)
 
     @asynccontextmanager

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from taskiq import AsyncBroker
 
-from fastask.brokers.lifecycle import Moving
+from fastask.brokers.lifecycle import BrokerLifecycle, Moving
 from fastask.brokers.unknown import UnknownTasks
 from fastask.exceptions import AppImportError, EmbeddedBrokerError, UnresolvableTasksError
 from fastask.worker.manager import Manager
@@ -41,13 +41,15 @@ class Supervision:
 
     Args:
         broker: the broker.
+        lifecycle: starts and stops it.
     """
 
-    def __init__(self, broker: AsyncBroker) -> None:
+    def __init__(self, broker: AsyncBroker, lifecycle: BrokerLifecycle) -> None:
         self._broker = broker
+        self._lifecycle = lifecycle
         self._manager: Manager | None = None
         self._signals: StopSignals | None = None
-        self._unknown = UnknownTasks(broker)
+        self._unknown = UnknownTasks(broker, lifecycle.pause)
         self._is_failed = False
 
     async def start(self, bring_up: Moving) -> None:
@@ -57,15 +59,16 @@ class Supervision:
             BaseException: what the startup raises, where there is no process manager.
         """
         self._is_failed = False
-        self._unknown.install()
         self._manager = Manager.of_this_process()
         if self._manager is None:
             await bring_up()
+            self._unknown.install()
             return
         self._signals = StopSignals()
         self._signals.install()
-        self._unknown.stopping = self._signals.received
+        self._lifecycle.stopping = self._signals.received
         await self._attempt(bring_up, self._manager, self._signals)
+        self._unknown.install()
 
     async def stop(self, bring_down: Moving) -> None:
         """Cancel what Taskiq no longer waits for, and stop the worker.

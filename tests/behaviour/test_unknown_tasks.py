@@ -11,6 +11,7 @@ from taskiq.kicker import AsyncKicker
 from taskiq.receiver import Receiver
 
 from fastask import FastTask, UnknownTaskError
+from fastask.brokers.lifecycle import BrokerLifecycle
 from tests.behaviour.receiving import QueueBroker
 from tests.unit.doubles import PATIENCE
 
@@ -94,11 +95,8 @@ async def test_worker_that_stops_does_not_wait() -> None:
         await broker.startup()
         unknown = broker.find_task(UNKNOWN)
         assert unknown is not None
-        from fastask.worker.supervision import Supervision
-
-        supervision = broker.startup.__self__.supervisor  # type: ignore[attr-defined]
-        assert isinstance(supervision, Supervision)
-        supervision._unknown.stopping = asyncio.Event()
+        lifecycle = BrokerLifecycle.of(broker)
+        lifecycle.stopping = asyncio.Event()
         sent = await AsyncKicker[[], None](UNKNOWN, broker, {}).kiq()
         receiver = Receiver(broker, max_async_tasks=10, run_startup=False)
         async with asyncio.timeout(PATIENCE):
@@ -106,7 +104,7 @@ async def test_worker_that_stops_does_not_wait() -> None:
             running = asyncio.create_task(receiver.callback(delivery))
             await asyncio.sleep(0.01)
             assert not running.done()
-            supervision._unknown.stopping.set()
+            lifecycle.stopping.set()
             await running
         assert (broker.kicked, broker.acknowledged) == (2, 1)
         assert not await sent.is_ready()

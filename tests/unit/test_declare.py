@@ -105,13 +105,20 @@ def test_unknown_option(ft: FastTask) -> None:
     assert one_sentence(caught.value, "'queue'", "labels={'queue': ...}")
 
 
-@pytest.mark.parametrize("option", ["name", "task_name"])
-def test_name_as_an_option(ft: FastTask, option: str) -> None:
-    """A name given by keyword is told to go first."""
+def test_name_by_keyword(ft: FastTask) -> None:
+    """The name may be given by keyword; twice is an error."""
+    assert ft.task(name="mail:send")(add).task_name == "mail:send"
+    with pytest.raises(TaskOptionError) as caught:
+        ft.task("mail:send", name="other")
+    assert one_sentence(caught.value, "'name'", "twice")
+
+
+def test_name_as_an_option(ft: FastTask) -> None:
+    """Taskiq's word for the name is told to go first."""
     declare: Any = ft.task
     with pytest.raises(TaskOptionError) as caught:
-        declare(**{option: "mail:send"})
-    assert one_sentence(caught.value, 'ft.task("mail:send")')
+        declare(task_name="mail:send")
+    assert one_sentence(caught.value, 'ft.task("name")')
 
 
 @pytest.mark.parametrize("wrong", ["", 5, b"name"])

@@ -53,6 +53,12 @@ EXAMPLES: list[tuple[type[exceptions.FastaskError], tuple[Any, ...], dict[str, A
         "task 'a:b' belongs to no program",
     ),
     (
+        exceptions.RouterIncludedError,
+        ("a TaskRouter is included twice",),
+        {"reason": "a TaskRouter is included twice"},
+        "a TaskRouter is included twice",
+    ),
+    (
         exceptions.UnknownTaskError,
         ("shop:sendd", ["shop:send", "shop:end"]),
         {"task": "shop:sendd", "near": ("shop:send", "shop:end")},

@@ -1,0 +1,208 @@
+"""The options of tasks: read, checked against each other, and what Taskiq gets of them."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from taskiq import AcknowledgeType
+from taskiq.schedule_sources import LabelScheduleSource
+
+from fastask import FastTask, TaskOptionError
+from fastask.cron import cron_problem
+from fastask.retries import RetryPolicy
+from fastask.schedules import with_sent_arguments
+from tests.unit.doubles import RecordingBroker, one_sentence
+
+
+@pytest.fixture
+def ft() -> FastTask:
+    return FastTask(FastAPI(), RecordingBroker())
+
+
+async def chore(n: int = 1) -> None: ...
+
+
+async def needs(n: int) -> None: ...
+
+
+LABELS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({}, {}),
+    ({"timeout": 3}, {"timeout": 3}),
+    ({"ack_type": "when_received"}, {"ack_type": "when_received"}),
+    ({"ack_type": AcknowledgeType.MANUAL}, {"ack_type": "manual"}),
+    ({"cron": "0  7 * * *"}, {"schedule": [{"cron": "0 7 * * *"}]}),
+    (
+        {"cron": "0 7 * * *", "timezone": "Europe/Berlin", "schedule_args": [2]},
+        {"schedule": [{"cron": "0 7 * * *", "cron_offset": "Europe/Berlin", "args": [2]}]},
+    ),
+    (
+        {"interval": timedelta(minutes=1), "schedule_args": {"n": 2}},
+        {"schedule": [{"interval": timedelta(minutes=1), "kwargs": {"n": 2}}]},
+    ),
+    ({"retries": 3, "labels": {"queue": "mail"}}, {"queue": "mail"}),
+]
+
+
+@pytest.mark.parametrize(("options", "labels"), LABELS)
+def test_labels(ft: FastTask, options: dict[str, Any], labels: dict[str, Any]) -> None:
+    """Taskiq reads in labels what was written as options."""
+    assert ft.task(**options)(chore).labels == labels
+
+
+@pytest.mark.parametrize(
+    ("options", "policy"),
+    [
+        ({}, None),
+        ({"retries": 0}, None),
+        ({"retries": 2}, RetryPolicy(2)),
+        ({"retries": 2, "retry_delay": 1.5}, RetryPolicy(2, 1.5)),
+        ({"retries": 2, "retry_delay": 1, "retry_backoff": True}, RetryPolicy(2, 1, 2.0)),
+        ({"retries": 2, "retry_delay": 1, "retry_backoff": False}, RetryPolicy(2, 1)),
+        ({"retries": 2, "retry_delay": 1, "retry_backoff": 3}, RetryPolicy(2, 1, 3.0)),
+        ({"retries": 2, "retry_jitter": True}, RetryPolicy(2, jitter=1.0)),
+        ({"retries": 2, "retry_jitter": 0.5}, RetryPolicy(2, jitter=0.5)),
+        ({"retries": 2, "retry_on": OSError}, RetryPolicy(2, on=(OSError,))),
+        ({"retries": 2, "retry_on": [OSError, KeyError]}, RetryPolicy(2, on=(OSError, KeyError))),
+    ],
+)
+def test_retry_policy(ft: FastTask, options: dict[str, Any], policy: RetryPolicy | None) -> None:
+    """The options of retries make one policy."""
+    assert ft.task(**options)(chore).retry == policy
+
+
+WRONG: list[tuple[dict[str, Any], str, str]] = [
+    ({"timeout": 0}, "timeout", "seconds above 0"),
+    ({"timeout": 1, "labels": {"timeout": 1}}, "timeout", "labels too"),
+    ({"retries": -1}, "retries", "number of retries"),
+    ({"retries": True}, "retries", "number of retries"),
+    ({"retries": 1.5}, "retries", "number of retries"),
+    ({"retries": 1, "labels": {"retry_on_error": True}}, "retries", "'retry_on_error'"),
+    ({"retry_delay": 1}, "retry_delay", "without retries"),
+    ({"retries": 0, "retry_delay": 1}, "retry_delay", "without retries"),
+    ({"retry_on": OSError}, "retry_on", "without retries"),
+    ({"retries": 1, "retry_delay": -1}, "retry_delay", "0 or more"),
+    ({"retries": 1, "retry_delay": True}, "retry_delay", "0 or more"),
+    ({"retries": 1, "retry_delay": 1, "retry_backoff": 0.5}, "retry_backoff", "1 or more"),
+    ({"retries": 1, "retry_backoff": True}, "retry_backoff", "retry_delay"),
+    ({"retries": 1, "retry_jitter": -1}, "retry_jitter", "0 or more"),
+    ({"retries": 1, "retry_on": []}, "retry_on", "classes of exceptions"),
+    ({"retries": 1, "retry_on": int}, "retry_on", "classes of exceptions"),
+    ({"retries": 1, "retry_on": [OSError()]}, "retry_on", "classes of exceptions"),
+    ({"cron": "0 7 * * *", "interval": 5}, "interval", "cron too"),
+    ({"cron": "every day"}, "cron", "five fields"),
+    ({"cron": 7}, "cron", "five fields"),
+    ({"cron": "0 7 * * *", "labels": {"schedule": []}}, "cron", "'schedule'"),
+    ({"timezone": "Europe/Berlin"}, "timezone", "without a cron"),
+    ({"interval": 5, "timezone": "Europe/Berlin"}, "timezone", "without a cron"),
+    ({"cron": "0 7 * * *", "timezone": "Europe/Berln"}, "timezone", "no time zone 'Europe/Berln'"),
+    ({"cron": "0 7 * * *", "timezone": "../etc"}, "timezone", "no time zone"),
+    ({"interval": 0}, "interval", "1 or more"),
+    ({"interval": 1.5}, "interval", "whole seconds"),
+    ({"interval": timedelta(milliseconds=1500)}, "interval", "whole seconds"),
+    ({"interval": "5"}, "interval", "whole seconds"),
+    ({"schedule_args": [1]}, "schedule_args", "without a schedule"),
+    ({"cron": "0 7 * * *", "schedule_args": "ab"}, "schedule_args", "not str"),
+    ({"ack_type": "sometimes"}, "ack_type", "'when_received'"),
+    ({"ack_type": "when_saved", "labels": {"ack_type": 1}}, "ack_type", "labels too"),
+    ({"labels": ["queue"]}, "labels", "mapping"),
+]
+
+
+@pytest.mark.parametrize(("options", "option", "words"), WRONG)
+def test_wrong_options(ft: FastTask, options: dict[str, Any], option: str, words: str) -> None:
+    """What can't be used, or contradicts another option, is told where it is written."""
+    with pytest.raises(TaskOptionError) as caught:
+        ft.task(**options)
+    assert caught.value.option == option
+    assert one_sentence(caught.value, f"'{option}'", words)
+
+
+@pytest.mark.parametrize(
+    "cron",
+    ["* * * * *", "*/5 8-18/2 1,15 1-6 mon-fri", "59 23 31 12 6", "0 0 * * SUN", "0 0 * * fri-mon"],
+)
+def test_cron(cron: str) -> None:
+    """What pycron understands is taken."""
+    assert cron_problem(cron) == ""
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "* * * *",
+        "60 * * * *",
+        "* 24 * * *",
+        "* * 0 * *",
+        "* * * 13 *",
+        "* * * * 7",
+        "* * * jan *",
+        "*/0 * * * *",
+        "*/x * * * *",
+        "5/10 * * * *",
+        "9-5 * * * *",
+        "1- * * * *",
+        "1,,2 * * * *",
+        "@daily",
+        "* * * * mon-fri/2",
+        "",
+        None,
+    ],
+)
+def test_wrong_cron(wrong: Any) -> None:
+    """What pycron would never match, or fail on when it is due, is told at once."""
+    assert cron_problem(wrong)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cron": "0 7 * * *"},
+        {"interval": 5, "schedule_args": ["x"]},
+        {"interval": 5, "schedule_args": [1, 2]},
+        {"interval": 5, "schedule_args": {"m": 1}},
+        {"labels": {"schedule": [{"cron": "0 7 * * *", "kwargs": {"n": "x"}}]}},
+    ],
+)
+def test_schedule_that_does_not_fit_the_task(ft: FastTask, options: dict[str, Any]) -> None:
+    """A task that its schedule can't call is refused when it is declared."""
+    with pytest.raises(TaskOptionError) as caught:
+        ft.task("needs", **options)(needs)
+    assert caught.value.option == "schedule_args"
+    assert one_sentence(caught.value, "task 'needs'", "schedule_args")
+    assert ft.broker.find_task("needs") is None
+
+
+def test_schedule_label_that_is_no_list(ft: FastTask) -> None:
+    """Taskiq would fail on it in the scheduler."""
+    with pytest.raises(TaskOptionError, match="as a list"):
+        ft.task(labels={"schedule": {"cron": "0 7 * * *"}})(chore)
+
+
+async def test_scheduled_arguments_travel_as_those_of_a_message(ft: FastTask) -> None:
+    """The scheduler sends what `kiq` would send, and no message carries its task's schedule."""
+
+    async def wait(span: timedelta, n: int = 1) -> None: ...
+
+    task = ft.task("wait", interval=5, schedule_args=[timedelta(hours=1)])(wait)
+    ft.broker.is_scheduler_process = True
+    [source] = ft.scheduler.sources
+    assert isinstance(source, LabelScheduleSource)
+    await source.startup()
+    [schedule] = await source.get_schedules()
+    assert (schedule.args, schedule.interval) == (["PT1H"], 5)
+    await task.kiq(timedelta(hours=1))
+    broker = ft.broker
+    assert isinstance(broker, RecordingBroker)
+    assert broker.payload["labels"] == {}
+
+
+def test_annotation_that_is_defined_later() -> None:
+    """A schedule of a task whose annotations can't be read yet is checked later."""
+    names: dict[str, Any] = {"ft": FastTask(FastAPI()), "__name__": "late"}
+    exec("@ft.task(cron='0 7 * * *')\nasync def late(n: 'Later') -> None: ...\n", names)
+    late = names["late"]
+    names["Later"] = int
+    with pytest.raises(TaskOptionError):
+        with_sent_arguments(late, [], {})
+    assert late.scheduled([1], {}) == ([1], {})
