@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias
@@ -45,7 +46,7 @@ class AppLifespan:
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._is_running = False
+        self._pid: int | None = None  # the process in which it runs
         self._is_starting = False
         self._is_entering = False
         self._owner: LifespanOwner | None = None
@@ -53,8 +54,8 @@ class AppLifespan:
 
     @property
     def is_running(self) -> bool:
-        """Whether the app is started here, by a server, a worker or a test."""
-        return self._is_running
+        """Whether the app is started in this process, by a server, a worker or a test."""
+        return self._pid == os.getpid()
 
     def wrap(self, user: UserLifespan[AppT] | None) -> Lifespan[AppT]:
         """Put the broker around a user's lifespan.
@@ -67,12 +68,13 @@ class AppLifespan:
         @asynccontextmanager
         async def entered(app: AppT) -> AsyncIterator[State]:
             if self._is_entering:  # from `enter`, which leaves the broker alone
-                self._is_entering = False
                 async with opened(app) as state:
                     yield state
-            elif self._owner is not None:  # a test has entered it before its client does
+            elif (
+                self._owner is not None and self.is_running
+            ):  # a test has entered it before its client does
                 yield self._program.state
-            elif self._is_running or self._is_starting:
+            elif self.is_running or self._is_starting:
                 # A second server of the same app, or a lifespan that is wrapped twice.
                 async with opened(app) as state:
                     yield state
@@ -101,17 +103,22 @@ class AppLifespan:
             AppImportError: the app can't be had.
             BaseException: what the lifespan's startup raises.
         """
-        if self._is_running:
+        if self.is_running:
             return None
         app = self._program.app
-        self._is_running = self._is_entering = True
+        self._pid, self._is_entering = os.getpid(), True
         try:
-            self._owner = LifespanOwner(app.router.lifespan_context(app))
-            self._program.state = dict(await self._owner.enter() or {})
+            context = app.router.lifespan_context(app)
+            self._owner = LifespanOwner(context, self._program.lifecycle)
+            state = await self._owner.enter()
+            try:
+                self._program.state = dict(state or {})
+            except BaseException:
+                await self._owner.leave()
+                raise
             self.loop = asyncio.get_running_loop()
         except BaseException:
-            self._is_running = False
-            self._owner = None
+            self._pid = self._owner = None
             raise
         finally:
             self._is_entering = False
@@ -129,7 +136,7 @@ class AppLifespan:
         try:
             await owner.leave()
         finally:
-            self._is_running = False
+            self._pid = None
             self._program.state = {}
             self.loop = None
 
@@ -167,12 +174,12 @@ class AppLifespan:
     @asynccontextmanager
     async def _running(self, state: State | None) -> AsyncIterator[None]:
         self._program.state = dict(state or {})
-        self._is_running = True
+        self._pid = os.getpid()
         self.loop = asyncio.get_running_loop()
         try:
             yield
         finally:
-            self._is_running = False
+            self._pid = None
             self._program.state = {}
             self.loop = None
 

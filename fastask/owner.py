@@ -11,6 +11,8 @@ from fastask.brokers.lifecycle import inside_lifespan
 
 __all__ = ["LifespanOwner"]
 
+_NOTICE = 0.1  # seconds
+
 
 class LifespanOwner:
     """Holds an async context manager open in one asyncio task of its own.
@@ -20,15 +22,18 @@ class LifespanOwner:
 
     Args:
         context: what to enter and to leave.
+        lifecycle: the lifecycle of the broker that was started for it.
     """
 
-    def __init__(self, context: AbstractAsyncContextManager[Any]) -> None:
+    def __init__(self, context: AbstractAsyncContextManager[Any], lifecycle: object = None) -> None:
         self._context = context
+        self._lifecycle = lifecycle
         self._leave = asyncio.Event()
         self._entered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[Any]] = set()
         self._crashed: Callable[[BaseException], None] | None = None
+        self._is_told = False
 
     async def enter(self) -> Any:
         """Enter the context.
@@ -43,9 +48,11 @@ class LifespanOwner:
         self._task = asyncio.create_task(self._hold(), name="fastask lifespan")
         try:
             await asyncio.wait([self._task, self._entered], return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
             self._task.cancel()
             await asyncio.wait([self._task])
+            if not self._task.cancelled() and (error := self._task.exception()) is not None:
+                cancelled.add_note(f"Then the startup raised {error!r}")
             raise
         if not self._entered.done():
             await self._task  # raises what the startup raised
@@ -53,7 +60,7 @@ class LifespanOwner:
         return self._entered.result()
 
     def watch(self, crashed: Callable[[BaseException], None]) -> None:
-        """Have it told when the lifespan, or a task that its startup began, dies by itself.
+        """Have it told when the lifespan, or a task that its startup left running, dies.
 
         A lifespan that has been told of does not raise its error again when it is left.
 
@@ -72,13 +79,12 @@ class LifespanOwner:
         """
         if self._task is None:
             return
-        has_died = self._task.done()
         self._leave.set()
-        if not (has_died and self._crashed):
+        if not self._is_told:
             await self._task
 
     async def _hold(self) -> None:
-        inside_lifespan.set(True)
+        inside_lifespan.set((*inside_lifespan.get(), self._lifecycle))
         try:
             async with self._context as yielded:
                 self._entered.set_result(yielded)
@@ -88,19 +94,22 @@ class LifespanOwner:
             raise RuntimeError(f"the lifespan called sys.exit({error.code!r})") from error
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        # Later, so that those who wait for the task have seen its error before.
-        task.get_loop().call_soon(self._look_at, task)
+        if task is self._task:
+            self._look_at(task)
+        else:  # later, so that those who wait for the task have seen its error before
+            task.get_loop().call_later(_NOTICE, self._look_at, task)
 
     def _look_at(self, task: asyncio.Task[Any]) -> None:
-        if self._leave.is_set() or self._crashed is None or task.cancelled():
+        if self._leave.is_set() or self._crashed is None:
+            return
+        if task is self._task:
+            self._is_told = True
+            reason = "was cancelled" if task.cancelled() else "ended by itself"
+            error = None if task.cancelled() else task.exception()
+            self._crashed(error or RuntimeError(f"the lifespan {reason}"))
             return
         # asyncio's own mark of an error that nobody has looked at; a task group, or a
         # library that watches its tasks, takes it away (private, CPython 3.8 to 3.14).
         is_unseen = getattr(task, "_log_traceback", True)
-        error = task.exception()
-        if task is self._task:
-            error = error or RuntimeError("the lifespan ended by itself")
-        elif not is_unseen:
-            return
-        if error is not None:
+        if is_unseen and not task.cancelled() and (error := task.exception()) is not None:
             self._crashed(error)

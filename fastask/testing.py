@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -75,9 +75,10 @@ class Testing:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        async with AsyncExitStack() as stack:
-            stack.callback(self._undo.close)
-            stack.push_async_callback(self._leave_lifespan)
+        try:
+            await self._opened.moved().__aexit__(kind, error, traceback)
+        finally:
+            self._undo.close()
 
     def _switch(self) -> None:
         """Put methods in memory in the place of the broker's own, on the object itself.

@@ -18,8 +18,8 @@ __all__ = ["BrokerLifecycle", "Supervisor", "inside_lifespan"]
 
 Moving: TypeAlias = Callable[[], Awaitable[Any]]
 
-inside_lifespan: ContextVar[bool] = ContextVar("fastask_inside_lifespan", default=False)
-"""Whether this code belongs to a lifespan that runs because the broker was started."""
+inside_lifespan: ContextVar[tuple[object, ...]] = ContextVar("fastask_inside", default=())
+"""The lifecycles whose brokers were started for the lifespan that this code belongs to."""
 
 _STOP_TIMEOUT = 30.0  # seconds for a broker to stop
 
@@ -61,7 +61,8 @@ class BrokerLifecycle:
         self._stop: Moving = broker.shutdown
         self._apps: list[tuple[str, Callable[[], AbstractAsyncContextManager[Any]]]] = []
         self._pid: int | None = None  # the process in which the broker is up
-        self._is_held = False
+        self._is_starting = False
+        self._holders = 0
         self._opened = Unwinding()
 
     @classmethod
@@ -99,9 +100,10 @@ class BrokerLifecycle:
             BaseException: what the broker's startup or an app's raises; what was started
                 before it is stopped again.
         """
-        if self.is_up or inside_lifespan.get():
+        if self.is_up or self in inside_lifespan.get():
             return
-        self._pid, self._is_held = os.getpid(), False  # first, as this may be called again
+        self._pid, self._holders = os.getpid(), 0  # first, as this may be called again
+        self._is_starting = True
         try:
             if self._broker.is_worker_process and self.supervisor is not None:
                 await self.supervisor.start(self._bring_up)
@@ -110,14 +112,17 @@ class BrokerLifecycle:
         except BaseException:
             self._pid = None
             raise
+        finally:
+            self._is_starting = False
 
     async def shutdown(self) -> None:
-        """Stop the apps and the broker; do nothing where it is not up, or held.
+        """Stop the apps and the broker; do nothing where it is not up yet, or held.
 
         Raises:
             BaseException: the first error of theirs; the others are stopped nevertheless.
         """
-        if not self.is_up or self._is_held or inside_lifespan.get():
+        is_busy = self._is_starting or self._holders or self in inside_lifespan.get()
+        if is_busy or not self.is_up:
             return
         try:
             if self._broker.is_worker_process and self.supervisor is not None:
@@ -135,22 +140,27 @@ class BrokerLifecycle:
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
-        """Keep the broker up, as the web process does. Who started it before also stops it.
+        """Keep the broker up, as the web process does; the last one that holds it stops it.
+
+        Who has started it otherwise also stops it.
 
         Raises:
             BaseException: what starting or stopping it raises.
         """
         broker = self._broker
-        if self.is_up or broker.is_worker_process or broker.is_scheduler_process:
+        is_taskiqs = broker.is_worker_process or broker.is_scheduler_process
+        if is_taskiqs or (self.is_up and not self._holders):
             yield
             return
-        await broker.startup()  # by the attribute, which a test may have replaced
-        self._is_held, stopping = True, self.stopping
+        if not self.is_up:
+            await broker.startup()  # by the attribute, which a test may have replaced
+        self._holders, stopping = self._holders + 1, self.stopping
         try:
             yield
         finally:
-            self._is_held, self.stopping = False, stopping
-            await broker.shutdown()
+            self._holders, self.stopping = self._holders - 1, stopping
+            if not self._holders:
+                await broker.shutdown()
 
     @asynccontextmanager
     async def pausing(self) -> AsyncIterator[None]:
@@ -158,11 +168,11 @@ class BrokerLifecycle:
         if self.stopping is not None:  # in a test, nothing pauses
             yield
             return
-        self.stopping = asyncio.Event()
+        self.stopping = stopping = asyncio.Event()
         try:
             yield
         finally:
-            self.stopping.set()
+            stopping.set()
 
     @contextmanager
     def replaced(self, start: Moving, stop: Moving) -> Iterator[None]:
@@ -174,7 +184,8 @@ class BrokerLifecycle:
             _start=start,
             _stop=stop,
             _pid=None,
-            _is_held=False,
+            _is_starting=False,
+            _holders=0,
             _opened=Unwinding(),
             stopping=stopping,
         )

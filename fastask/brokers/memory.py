@@ -16,6 +16,7 @@ from copy import deepcopy
 from functools import cached_property
 from typing import Any
 
+from anyio import CancelScope
 from taskiq import (
     AckableMessage,
     AsyncBroker,
@@ -147,8 +148,15 @@ class MemoryBroker(AsyncBroker):
         finally:
             try:
                 await self._drain(consumer)
+            except BaseException:
+                # Shielded, as in a cancelled scope nothing would be waited for.
+                with CancelScope(shield=True):
+                    await _stopped(consumer)
+                    await self._cancel()
+                raise
             finally:
-                await _stopped(consumer)
+                with CancelScope(shield=True):
+                    await _stopped(consumer)
                 self._changed = None
 
     async def _consume(self) -> None:

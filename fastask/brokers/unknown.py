@@ -41,6 +41,8 @@ class UnknownTasks:
 
     def install(self) -> None:
         """Have the broker find a task for every name."""
+        if getattr(self._broker.find_task, "__self__", None) is self:
+            return
         self._find = self._broker.find_task
         replaced: Any = self._broker
         replaced.find_task = self._found

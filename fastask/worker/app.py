@@ -11,6 +11,7 @@ from fastask.exceptions import EmbeddedBrokerError, UnresolvableTasksError
 from fastask.lifespan import AppLifespan
 from fastask.program import Program
 from fastask.task import Task
+from fastask.unwinding import Unwinding
 from fastask.worker.report import described
 from fastask.worker.supervision import Supervision
 
@@ -50,7 +51,8 @@ class Worker:
         """
         if isinstance(self._program.broker, MemoryBroker):
             raise EmbeddedBrokerError
-        async with self._lifespan.entered() as owner:
+        async with Unwinding() as unwinding:
+            owner = await unwinding.enter("shutdown of the lifespan", self._lifespan.entered())
             # Last, since whoever starts before may add to the dependency context.
             self._compile()
             supervisor = self._program.lifecycle.supervisor

@@ -77,7 +77,13 @@ class Supervision:
             BaseException: what the shutdown raises.
         """
         self._unknown.remove()
-        unfinished = await abandon(self._broker)
+        unfinished = 1
+        try:
+            unfinished = await abandon(self._broker)
+        finally:
+            await self._finish(bring_down, unfinished)
+
+    async def _finish(self, bring_down: Moving, unfinished: int) -> None:
         try:
             await bring_down()
         finally:
