@@ -102,7 +102,7 @@ class FastTask(DependsMethod):
     def task(self, func: Callable[P, R], /) -> SyncTask[P, R]: ...
     @overload
     def task(
-        self, name: str | None = None, /, **options: Unpack[GivenOptions]
+        self, target: str | None = None, /, **options: Unpack[GivenOptions]
     ) -> TaskDecorator: ...
 
     def task(self, target: Any = None, /, **options: Any) -> Any:

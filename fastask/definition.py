@@ -50,7 +50,7 @@ class Definition:
     def __init__(
         self, name: str, func: Callable[..., Any], dependencies: Sequence[Marker] = ()
     ) -> None:
-        self.name = name
+        self.name: str = name
         self.func = func
         self._dependencies = tuple(dependencies)
         self._program: Program | None = None

@@ -86,7 +86,7 @@ class RefusingTask(AsyncTaskiqDecoratedTask[Any, Any]):
         self.broker = broker
         self.task_name = name
         self.labels: dict[str, Any] = {}
-        self.return_type = None
+        self.return_type: Any = None
         self._before = before
         self.original_func: Callable[..., Any] = self._refuse
 

@@ -38,7 +38,7 @@ class StopSignals:
     """
 
     def __init__(self) -> None:
-        self.received = asyncio.Event()
+        self.received: asyncio.Event = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._told: list[Callable[[], None]] = []
         self._timer: asyncio.TimerHandle | None = None

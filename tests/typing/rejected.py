@@ -220,12 +220,12 @@ as_number: AsyncTask[..., int] = store
 
 # error: [call-overload] "timeot" | [reportCallIssue] No overloads for "task"
 ft.task(timeot=5)
-# error: [call-overload] "queue" [call-overload] No overload | [reportCallIssue] No overloads
+# error: [call-overload] "queue" | [reportCallIssue] No overloads
 ft.task(queue="mail")
-# error: [call-overload] "retries" [call-overload] No overload | [reportCallIssue] No overloads
-router.task("many", retries=3)
-# error: [call-overload] "name" [call-overload] No overload | [reportCallIssue] No overloads
-ft.task(name="named")
+# error: [call-overload] "retris" [call-overload] No overload | [reportCallIssue] No overloads
+router.task("many", retris=3)
+# error: [call-overload] "nam" | [reportCallIssue] No overloads
+ft.task(nam="named")
 # error: [call-overload] type "str" | [reportArgumentType] parameter "timeout"
 ft.task(timeout="5")
 # error: [call-overload] type "list[str]" | [reportArgumentType] parameter "labels"
