@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from difflib import get_close_matches
 from typing import Any
 
 from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask
@@ -99,6 +98,8 @@ class RefusingTask(AsyncTaskiqDecoratedTask[Any, Any]):
 
 def _near(name: str, names: list[str]) -> list[str]:
     """Names that are similar, as a whole or in what follows the module."""
+    from difflib import get_close_matches  # noqa: PLC0415 - takes long to load, is seldom needed
+
     ends = {known.rpartition(":")[2]: known for known in names}
     near = get_close_matches(name, names, cutoff=0.85)
     near += [ends[end] for end in get_close_matches(name.rpartition(":")[2], ends)]
