@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from fastapi import FastAPI
 from typing_extensions import TypeVar
 
+from fastask.brokers.lifecycle import inside_lifespan
 from fastask.brokers.memory import MemoryBroker
 from fastask.owner import LifespanOwner
 from fastask.program import Program
@@ -48,7 +49,6 @@ class AppLifespan:
         self._program = program
         self._pid: int | None = None  # the process in which it runs
         self._is_starting = False
-        self._is_entering = False
         self._owner: LifespanOwner | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
 
@@ -67,15 +67,11 @@ class AppLifespan:
 
         @asynccontextmanager
         async def entered(app: AppT) -> AsyncIterator[State]:
-            if self._is_entering:  # from `enter`, which leaves the broker alone
-                async with opened(app) as state:
-                    yield state
-            elif (
-                self._owner is not None and self.is_running
-            ):  # a test has entered it before its client does
-                yield self._program.state
-            elif self.is_running or self._is_starting:
-                # A second server of the same app, or a lifespan that is wrapped twice.
+            is_entered = self in inside_lifespan.get()
+            if self.is_running and self._owner is not None and not is_entered:
+                yield self._program.state  # a test has entered it before its client does
+            elif is_entered or self.is_running or self._is_starting:
+                # From `enter`; or a second server of the app; or a lifespan wrapped twice.
                 async with opened(app) as state:
                     yield state
             else:
@@ -106,23 +102,18 @@ class AppLifespan:
         if self.is_running:
             return None
         app = self._program.app
-        self._pid, self._is_entering = os.getpid(), True
+        owner = LifespanOwner(app.router.lifespan_context(app), self, self._program.lifecycle)
+        self._pid, self._owner = os.getpid(), owner
         try:
-            context = app.router.lifespan_context(app)
-            self._owner = LifespanOwner(context, self._program.lifecycle)
-            state = await self._owner.enter()
-            try:
+            async with Unwinding() as opening:
+                state = await opening.enter("shutdown of the lifespan", owner)
                 self._program.state = dict(state or {})
-            except BaseException:
-                await self._owner.leave()
-                raise
-            self.loop = asyncio.get_running_loop()
+                opening.moved()  # it is left by `leave`
         except BaseException:
             self._pid = self._owner = None
             raise
-        finally:
-            self._is_entering = False
-        return self._owner
+        self.loop = asyncio.get_running_loop()
+        return owner
 
     async def leave(self) -> None:
         """Leave what `enter` entered.
@@ -165,8 +156,9 @@ class AppLifespan:
             state = await unwinding.enter("shutdown of the lifespan", opened)
             await unwinding.enter("end of the app", self._running(state))
             if isinstance(broker, MemoryBroker):
-                await unwinding.enter("drain of running tasks", broker.consuming())
-                await unwinding.enter("end of pauses", self._program.lifecycle.pausing())
+                pausing = self._program.lifecycle.pausing()
+                stopping = await unwinding.enter("end of pauses", pausing)
+                await unwinding.enter("drain of running tasks", broker.consuming(stopping))
         finally:
             self._is_starting = False
         return state

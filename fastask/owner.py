@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from types import TracebackType
 from typing import Any
 
 from fastask.brokers.lifecycle import inside_lifespan
@@ -14,7 +15,7 @@ __all__ = ["LifespanOwner"]
 _NOTICE = 0.1  # seconds
 
 
-class LifespanOwner:
+class LifespanOwner(AbstractAsyncContextManager[Any]):
     """Holds an async context manager open in one asyncio task of its own.
 
     anyio's cancel scopes, and so task groups, must be left in the task that entered them;
@@ -22,18 +23,29 @@ class LifespanOwner:
 
     Args:
         context: what to enter and to leave.
-        lifecycle: the lifecycle of the broker that was started for it.
+        *holders: whose lifespan it is; its code finds them in `inside_lifespan`.
     """
 
-    def __init__(self, context: AbstractAsyncContextManager[Any], lifecycle: object = None) -> None:
+    def __init__(self, context: AbstractAsyncContextManager[Any], *holders: object) -> None:
         self._context = context
-        self._lifecycle = lifecycle
+        self._holders = (self, *holders)
         self._leave = asyncio.Event()
         self._entered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[None] | None = None
-        self._background: set[asyncio.Task[Any]] = set()
+        self._background: list[asyncio.Task[Any]] = []
         self._crashed: Callable[[BaseException], None] | None = None
         self._is_told = False
+
+    async def __aenter__(self) -> Any:
+        return await self.enter()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.leave()
 
     async def enter(self) -> Any:
         """Enter the context.
@@ -44,23 +56,20 @@ class LifespanOwner:
         Raises:
             BaseException: what its startup raises.
         """
-        before = asyncio.all_tasks()
         self._task = asyncio.create_task(self._hold(), name="fastask lifespan")
-        try:
-            await asyncio.wait([self._task, self._entered], return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError as cancelled:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            if not self._task.cancelled() and (error := self._task.exception()) is not None:
-                cancelled.add_note(f"Then the startup raised {error!r}")
-            raise
+        with self._collecting():
+            try:
+                await asyncio.wait([self._task, self._entered], return_when="FIRST_COMPLETED")
+            except asyncio.CancelledError as cancelled:
+                if (error := await _cancelled(self._task)) is not None:
+                    cancelled.add_note(f"Then the startup raised {error!r}")
+                raise
         if not self._entered.done():
             await self._task  # raises what the startup raised
-        self._background = asyncio.all_tasks() - before - {self._task}
         return self._entered.result()
 
     def watch(self, crashed: Callable[[BaseException], None]) -> None:
-        """Have it told when the lifespan, or a task that its startup left running, dies.
+        """Have it told when the lifespan, or a task that its startup began, dies by itself.
 
         A lifespan that has been told of does not raise its error again when it is left.
 
@@ -70,6 +79,7 @@ class LifespanOwner:
         self._crashed = crashed
         for task in filter(None, [self._task, *self._background]):
             task.add_done_callback(self._ended)
+        self._background.clear()
 
     async def leave(self) -> None:
         """Leave the context.
@@ -84,7 +94,7 @@ class LifespanOwner:
             await self._task
 
     async def _hold(self) -> None:
-        inside_lifespan.set((*inside_lifespan.get(), self._lifecycle))
+        inside_lifespan.set((*inside_lifespan.get(), *self._holders))
         try:
             async with self._context as yielded:
                 self._entered.set_result(yielded)
@@ -92,6 +102,27 @@ class LifespanOwner:
         except SystemExit as error:
             # It would not reach whoever waits here, but stop the event loop at once.
             raise RuntimeError(f"the lifespan called sys.exit({error.code!r})") from error
+
+    @contextmanager
+    def _collecting(self) -> Iterator[None]:
+        """Note the tasks that the startup begins: those too that end before it does."""
+        loop = asyncio.get_running_loop()
+        former = loop.get_task_factory()
+
+        def begin(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> Any:
+            make: Any = asyncio.Task if former is None else former
+            arguments = (work,) if former is None else (loop, work)
+            task = make(*arguments, **(options if former else {"loop": loop, **options}))
+            if not self._entered.done() and self in inside_lifespan.get():
+                self._background.append(task)
+            return task
+
+        loop.set_task_factory(begin)
+        try:
+            yield
+        finally:
+            if loop.get_task_factory() is begin:
+                loop.set_task_factory(former)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         if task is self._task:
@@ -113,3 +144,12 @@ class LifespanOwner:
         is_unseen = getattr(task, "_log_traceback", True)
         if is_unseen and not task.cancelled() and (error := task.exception()) is not None:
             self._crashed(error)
+
+
+async def _cancelled(task: asyncio.Task[Any]) -> BaseException | None:
+    """Cancel a task, again whenever this one is, and give what it raised instead."""
+    while not task.done():
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    return None if task.cancelled() else task.exception()

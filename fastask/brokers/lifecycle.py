@@ -19,7 +19,7 @@ __all__ = ["BrokerLifecycle", "Supervisor", "inside_lifespan"]
 Moving: TypeAlias = Callable[[], Awaitable[Any]]
 
 inside_lifespan: ContextVar[tuple[object, ...]] = ContextVar("fastask_inside", default=())
-"""The lifecycles whose brokers were started for the lifespan that this code belongs to."""
+"""Who holds the lifespans that this code belongs to: owners, apps, lifecycles of brokers."""
 
 _STOP_TIMEOUT = 30.0  # seconds for a broker to stop
 
@@ -154,25 +154,29 @@ class BrokerLifecycle:
             return
         if not self.is_up:
             await broker.startup()  # by the attribute, which a test may have replaced
-        self._holders, stopping = self._holders + 1, self.stopping
+        self._holders += 1
         try:
             yield
         finally:
-            self._holders, self.stopping = self._holders - 1, stopping
+            self._holders -= 1
             if not self._holders:
                 await broker.shutdown()
 
     @asynccontextmanager
-    async def pausing(self) -> AsyncIterator[None]:
-        """Let tasks pause until this is left, where they run in the process that holds it."""
-        if self.stopping is not None:  # in a test, nothing pauses
-            yield
+    async def pausing(self) -> AsyncIterator[asyncio.Event]:
+        """Let tasks pause where they run in the process that holds the broker.
+
+        Yields:
+            The event to set when they have to end.
+        """
+        if self.stopping is not None:  # in a test, where nothing pauses
+            yield self.stopping
             return
-        self.stopping = stopping = asyncio.Event()
+        self.stopping = asyncio.Event()
         try:
-            yield
+            yield self.stopping
         finally:
-            stopping.set()
+            self.stopping = None
 
     @contextmanager
     def replaced(self, start: Moving, stop: Moving) -> Iterator[None]:

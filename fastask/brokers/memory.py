@@ -132,8 +132,11 @@ class MemoryBroker(AsyncBroker):
             self._loop = None
 
     @asynccontextmanager
-    async def consuming(self) -> AsyncIterator[None]:
+    async def consuming(self, stopping: asyncio.Event) -> AsyncIterator[None]:
         """Execute queued tasks in the background; at the end, drain them.
+
+        Args:
+            stopping: set when the draining begins.
 
         Leaving waits `drain_timeout` seconds for what is queued or running, then cancels
         what still runs and logs its names.
@@ -146,6 +149,7 @@ class MemoryBroker(AsyncBroker):
         try:
             yield
         finally:
+            stopping.set()
             try:
                 await self._drain(consumer)
             except BaseException:

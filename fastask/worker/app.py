@@ -55,6 +55,7 @@ class Worker:
             owner = await unwinding.enter("shutdown of the lifespan", self._lifespan.entered())
             # Last, since whoever starts before may add to the dependency context.
             self._compile()
+            self._tell()
             supervisor = self._program.lifecycle.supervisor
             if owner is not None and supervisor is not None:
                 owner.watch(supervisor.crashed)
@@ -72,6 +73,8 @@ class Worker:
                 problems.extend(error.problems)
         if problems:
             raise UnresolvableTasksError(problems)
+
+    def _tell(self) -> None:
         every = self._program.broker.get_all_tasks()
         logger.info(
             "worker of %s: %d tasks, %s",

@@ -13,7 +13,18 @@ from taskiq import AsyncBroker
 
 __all__ = ["described", "failure", "in_full"]
 
-_PASSWORD = re.compile(r"(?P<before>\b[\w+.-]+://[^\s/:@'\"]*):[^\s'\"]*@")
+_SECRETS = (
+    (re.compile(r"(\b[\w+.-]+://[^\s/:@]*):\S*@"), r"\1:***@"),  # user and password
+    (re.compile(r"(\b[\w+.-]+://)[^\s/:@]+@"), r"\1***@"),  # a token alone
+    (
+        re.compile(
+            r"(\b\w*(?:passw(?:or)?d|pwd|secret|token|api_?key)\w*['\"]?\s*[=:]\s*)"
+            r"('[^']*'|\"[^\"]*\"|[^\s&;,)}\]]+)",
+            re.IGNORECASE,
+        ),
+        r"\1***",
+    ),
+)
 _LIBRARIES = (
     *(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")),
     str(Path(taskiq.__file__).parents[1].resolve()),
@@ -53,7 +64,9 @@ def in_full(error: BaseException) -> str:
 
 
 def _masked(text: str) -> str:
-    return _PASSWORD.sub(r"\g<before>:***@", text)
+    for secret, shown in _SECRETS:
+        text = secret.sub(shown, text)
+    return text
 
 
 def _place(error: BaseException) -> str:

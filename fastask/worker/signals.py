@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from typing import Any
 
 __all__ = ["StopSignals"]
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-_PATIENCE = 1.0  # seconds
+_PATIENCE = 1.0  # seconds until a read that goes on is cancelled again
+_LONG_PATIENCE = 5.0  # seconds until a startup that goes on is; it may have to clean up
 
 
 async def _nothing() -> AsyncGenerator[None, None]:
@@ -35,13 +36,14 @@ class StopSignals:
 
     Attributes:
         received: set when the process was told to stop.
+        startup: the asyncio task of a startup, which a signal cancels.
     """
 
     def __init__(self) -> None:
         self.received: asyncio.Event = asyncio.Event()
+        self.startup: asyncio.Task[Any] | None = None
         self._loop = asyncio.get_running_loop()
-        self._told: list[Callable[[], None]] = []
-        self._timer: asyncio.TimerHandle | None = None
+        self._timers: list[asyncio.TimerHandle] = []
 
     def install(self) -> None:
         """Take the place of the handlers that are there, and call them first."""
@@ -51,19 +53,11 @@ class StopSignals:
             if (signum := getattr(signal, name, None)) is not None:
                 self._wrap(signum)
 
-    def tell(self, told: Callable[[], None]) -> None:
-        """Have a function called in the event loop when a signal comes."""
-        self._told.append(told)
-
-    def forget(self, told: Callable[[], None]) -> None:
-        """Undo `tell`."""
-        self._told.remove(told)
-
     def close(self) -> None:
-        """Stop minding reads."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Cancel nothing any more."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
 
     def _wrap(self, signum: int) -> None:
         former: Any = signal.getsignal(signum)
@@ -79,15 +73,18 @@ class StopSignals:
         signal.signal(signum, handle)
 
     def _receive(self) -> None:
-        if self.received.is_set():
-            return
-        self.received.set()
-        for told in self._told:
-            told()
-        self._timer = self._loop.call_later(_PATIENCE, self._insist)
+        if not self.received.is_set():
+            self.received.set()
+            self._cancel_startup()
+            self._timers.append(self._loop.call_later(_PATIENCE, self._cancel_reads))
 
-    def _insist(self) -> None:
+    def _cancel_startup(self) -> None:
+        if self.startup is not None:
+            self.startup.cancel()
+            self._timers.append(self._loop.call_later(_LONG_PATIENCE, self._cancel_startup))
+
+    def _cancel_reads(self) -> None:
         for task in asyncio.all_tasks(self._loop):
             if isinstance(task.get_coro(), _Reading) and task.cancelling():
                 task.cancel()
-        self._timer = self._loop.call_later(_PATIENCE, self._insist)
+        self._timers.append(self._loop.call_later(_PATIENCE, self._cancel_reads))

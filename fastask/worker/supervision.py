@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
+import time
 from contextlib import suppress
 from typing import NoReturn
 
@@ -25,8 +27,10 @@ logger: logging.Logger = logging.getLogger("fastask.worker")
 
 _ATTEMPTS = 5  # unless --max-fails says otherwise
 _LONGEST_PAUSE = 30.0  # seconds
-_MANAGER_TIMEOUT = 5.0  # seconds; it looks for signals once a second
+_TURN = 1.5  # seconds between workers that fail together; the manager looks once a second
+_MANAGER_TIMEOUT = 5.0  # seconds
 _LAST_WORDS = 0.3  # seconds in which the manager logs that it has sent the signal
+_GLANCE = 0.5  # seconds between looks at other processes
 _HOPELESS = (AppImportError, EmbeddedBrokerError, UnresolvableTasksError)
 
 
@@ -50,7 +54,8 @@ class Supervision:
         self._manager: Manager | None = None
         self._signals: StopSignals | None = None
         self._unknown = UnknownTasks(broker, lifecycle.pause)
-        self._is_failed = False
+        self._watching: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[bool] | None = None
 
     async def start(self, bring_up: Moving) -> None:
         """Start the worker; return without it when a signal tells to stop.
@@ -58,16 +63,15 @@ class Supervision:
         Raises:
             BaseException: what the startup raises, where there is no process manager.
         """
-        self._is_failed = False
         self._manager = Manager.of_this_process()
         if self._manager is None:
             await bring_up()
-            self._unknown.install()
-            return
-        self._signals = StopSignals()
-        self._signals.install()
-        self._lifecycle.stopping = self._signals.received
-        await self._attempt(bring_up, self._manager, self._signals)
+        else:
+            self._signals = StopSignals()
+            self._signals.install()
+            self._lifecycle.stopping = self._signals.received
+            self._watching = asyncio.create_task(_stop_without(self._manager))
+            await self._attempt(bring_up, self._manager, self._signals)
         self._unknown.install()
 
     async def stop(self, bring_down: Moving) -> None:
@@ -77,29 +81,33 @@ class Supervision:
             BaseException: what the shutdown raises.
         """
         self._unknown.remove()
-        unfinished = 1
+        has_left_something = True
         try:
-            unfinished = await abandon(self._broker)
+            has_left_something = await abandon(self._broker)
         finally:
-            await self._finish(bring_down, unfinished)
-
-    async def _finish(self, bring_down: Moving, unfinished: int) -> None:
-        try:
-            await bring_down()
-        finally:
-            if self._signals is not None:
-                self._signals.close()
-            if self._is_failed and self._manager is not None:
-                _end(self._manager)
-            if unfinished and self._manager is not None:
-                leave_threads_behind()
+            try:
+                await bring_down()
+            finally:
+                self._leave(has_left_something)
 
     def crashed(self, error: BaseException) -> None:
         """Report that an app has died, and stop the worker, as it can't serve any more."""
         logger.critical("the lifespan has crashed: %s\n%s", failure(error), in_full(error))
-        if self._manager is not None and not self._manager.args.reload:
-            self._is_failed = True
-            self._manager.stop()
+        manager, signals = self._manager, self._signals
+        is_to_end = manager is not None and not manager.args.reload
+        if is_to_end and manager is not None and signals is not None and self._ending is None:
+            self._ending = asyncio.create_task(_end_all(manager, signals))
+
+    def _leave(self, has_left_something: bool) -> None:
+        if self._signals is not None:
+            self._signals.close()
+        if self._watching is not None:
+            self._watching.cancel()
+        if self._manager is not None and self._ending is not None:
+            has_answered = self._ending.done() and self._ending.result()
+            _end(self._manager, has_answered)
+        if self._manager is not None and has_left_something:
+            leave_threads_behind()
 
     async def _attempt(self, bring_up: Moving, manager: Manager, signals: StopSignals) -> None:
         limit = manager.args.max_fails if manager.args.max_fails > 0 else _ATTEMPTS
@@ -119,8 +127,7 @@ class Supervision:
                 pause = min(2.0 ** (attempt - 1), _LONGEST_PAUSE)
                 again = f"attempt {attempt} of {limit}, again in {pause:g} s"
                 logger.error("%s; %s", told, again)  # noqa: TRY400 - in full at debug level
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(signals.received.wait(), pause)
+                await self._lifecycle.pause(pause)
             else:
                 return
             if signals.received.is_set():
@@ -132,12 +139,9 @@ class Supervision:
             logger.critical("%s; waiting for a change", told)
             await signals.received.wait()
             return
-        manager.stop()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(signals.received.wait(), _MANAGER_TIMEOUT)
-            await asyncio.sleep(_LAST_WORDS)
-        logger.critical("%s", told)
-        _end(manager)
+        has_answered = await _end_all(manager, signals)
+        await asyncio.sleep(_LAST_WORDS)
+        _end(manager, has_answered, told)
 
 
 async def _interruptible(bring_up: Moving, signals: StopSignals) -> None:
@@ -145,23 +149,58 @@ async def _interruptible(bring_up: Moving, signals: StopSignals) -> None:
     task = asyncio.current_task()
     if task is None or signals.received.is_set():
         return
-
-    def cancel() -> None:
-        task.cancel()
-
-    signals.tell(cancel)
+    signals.startup = task
     try:
         await bring_up()
     except asyncio.CancelledError:
         if not signals.received.is_set():
             raise
-        task.uncancel()
         logger.info("told to stop during the startup, which is undone")
     finally:
-        signals.forget(cancel)
+        signals.startup = None
+        while signals.received.is_set() and task.cancelling():
+            task.uncancel()
 
 
-def _end(manager: Manager) -> NoReturn:
+async def _end_all(manager: Manager, signals: StopSignals) -> bool:
+    """Have the manager tell all workers to stop, this one too.
+
+    Workers that fail together take turns, as two signals at once could halt the manager.
+    Where it does not answer, this process tells itself.
+
+    Returns:
+        Whether it has answered.
+    """
+    manager.mark_failed()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(signals.received.wait(), manager.number * _TURN)
+        return True
+    manager.stop()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(signals.received.wait(), _MANAGER_TIMEOUT)
+        return True
+    os.kill(os.getpid(), signal.SIGINT)
+    return False
+
+
+async def _stop_without(manager: Manager) -> None:
+    """Stop this process when its manager has died, as nobody else would."""
+    while not manager.is_gone:  # noqa: ASYNC110 - nothing tells that a parent has died
+        await asyncio.sleep(_GLANCE)
+    logger.error("the process manager is gone, so this worker ends")
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _end(manager: Manager, has_answered: bool, told: str = "") -> NoReturn:
+    """End the manager and this process.
+
+    The other workers, which may still be at work, come first, if they were told to stop;
+    otherwise they stop when they miss the manager.
+    """
+    while has_answered and manager.others():
+        time.sleep(_GLANCE)
+    if told:
+        logger.critical("%s", told)
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -19,7 +19,7 @@ logger: logging.Logger = logging.getLogger("fastask.worker")
 _GRACE = 1.0  # seconds
 
 
-async def abandon(broker: AsyncBroker) -> int:
+async def abandon(broker: AsyncBroker) -> bool:
     """Cancel the tasks that Taskiq has stopped to wait for (`--wait-tasks-timeout`).
 
     Their dependencies are closed. They get no result and are not acknowledged, so that a
@@ -29,11 +29,11 @@ async def abandon(broker: AsyncBroker) -> int:
         broker: the broker whose messages they are.
 
     Returns:
-        How many there were. What they had running in threads may still be running.
+        Whether there were any; what they had running in threads may still be running.
     """
     running = {task: name for task in asyncio.all_tasks() if (name := _message(task, broker))}
     if not running:
-        return 0
+        return False
     # Middlewares are called from the last to the first, and read anew for each call.
     broker.middlewares.append(unfinished := _Unfinished())
     try:
@@ -44,7 +44,7 @@ async def abandon(broker: AsyncBroker) -> int:
         broker.middlewares.remove(unfinished)
     for task in left:
         logger.error("task %s does not end when it is cancelled; it is left behind", running[task])
-    return len(running)
+    return True
 
 
 def leave_threads_behind() -> None:

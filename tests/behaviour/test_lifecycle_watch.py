@@ -67,6 +67,87 @@ async def test_task_of_the_startup_dies() -> None:
     assert remaining() == set()
 
 
+async def test_task_dies_before_the_startup_is_complete() -> None:
+    """A task that died while the startup was still under way is told of too."""
+    scene = Scene()
+    scene.go.set()
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        task = scene.start(scene.die())
+        await scene.dead.wait()
+        assert task.done()
+        yield
+
+    async with asyncio.timeout(PATIENCE):
+        owner = await scene.watched(lifespan())
+        await settle()
+        await owner.leave()
+    with suppress(LookupError):
+        scene.kept[0].result()
+    assert [str(error) for error in scene.told] == ["dead"]
+    assert asyncio.get_running_loop().get_task_factory() is None
+
+
+async def test_tasks_of_others_are_not_told_of() -> None:
+    """What others begin while a lifespan starts is their business; their factory is kept."""
+    scene, loop = Scene(), asyncio.get_running_loop()
+
+    def factory(loop: Any, work: Any, **options: Any) -> asyncio.Task[Any]:
+        return asyncio.Task(work, loop=loop, **options)
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        scene.begin.set()
+        await scene.dead.wait()
+        yield
+
+    async def other() -> None:
+        await scene.begin.wait()
+        scene.start(scene.die())
+        scene.go.set()
+
+    loop.set_task_factory(factory)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            others = asyncio.create_task(other())
+            owner = await scene.watched(lifespan())
+            await others
+            await settle()
+            await owner.leave()
+        assert loop.get_task_factory() is factory
+    finally:
+        loop.set_task_factory(None)
+    with suppress(LookupError):
+        scene.kept[0].result()
+    assert scene.told == []
+
+
+async def test_startup_that_swallows_its_cancellation() -> None:
+    """It is cancelled again whenever whoever enters it is, and is never left behind."""
+    scene = Scene()
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        scene.begin.set()
+        with suppress(asyncio.CancelledError):
+            await scene.go.wait()
+        scene.events.append("goes on")
+        await scene.go.wait()
+        yield
+
+    async with asyncio.timeout(PATIENCE):
+        entering = asyncio.create_task(LifespanOwner(lifespan()).enter())
+        await scene.begin.wait()
+        while not entering.done():
+            entering.cancel()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+    assert entering.cancelled()
+    assert scene.events == ["goes on"]
+    assert remaining() == set()
+
+
 @pytest.mark.parametrize("how", ["is cancelled", "returns"])
 async def test_task_that_ends_in_peace(how: str) -> None:
     """A task of the startup that is cancelled, or returns, is not told of."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.processes import Process, free_port, wait_until, worker
+from tests.integration.processes import DEADLINE, Process, free_port, wait_until, worker
 from tests.integration.programs import Queue, opened, written
 
 APP = """
@@ -79,6 +79,50 @@ CRASHING = """
             await asyncio.sleep(0.02)
         say("long: ended")
         return "done"
+
+    app = FastAPI(lifespan=lifespan)
+"""
+GOES_ON = """
+    @ft.lifespan
+    @asynccontextmanager
+    async def lifespan(app):
+        say("startup: waits")
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            say("startup: goes on")
+        await asyncio.Event().wait()
+        yield
+
+    app = FastAPI(lifespan=lifespan)
+"""
+ONE_CRASHES = """
+    IS_FIRST = False
+
+    async def crashing():
+        while not Path("crash").exists():
+            await asyncio.sleep(0.02)
+        raise LookupError("lost")
+
+    @ft.lifespan
+    @asynccontextmanager
+    async def lifespan(app):
+        global IS_FIRST
+        try:
+            Path("first").touch(exist_ok=False)
+            IS_FIRST = True
+            task = asyncio.create_task(crashing())
+        except FileExistsError:
+            pass
+        yield
+
+    @ft.task("long")
+    async def long() -> None:
+        if not IS_FIRST:
+            say("long: started")
+            while not Path("gate").exists():
+                await asyncio.sleep(0.02)
+            say("long: ended")
 
     app = FastAPI(lifespan=lifespan)
 """
@@ -226,3 +270,82 @@ def test_lifespan_that_crashes_stops_the_worker(tmp_path: Path, work: Queue, kin
     assert result is not None
     assert result["return_value"] == "done"
     assert (work.waiting(), work.pending()) == (0, 0)
+
+
+@pytest.mark.redis
+def test_other_workers_finish_before_the_manager_ends(tmp_path: Path, work: Queue) -> None:
+    """In a container the manager's end is the end of all; so it must come last."""
+    folder = written(tmp_path, APP, ONE_CRASHES)
+    with work.worker(folder, "--workers", "2", "--max-async-tasks", "1") as process:
+        process.wait_for("Listening started", count=2)
+
+        def is_busy() -> bool:
+            sent = work.send("long")  # until one goes to the worker that does not crash
+            wait_until(lambda: work.result(sent) or "long: started" in process.lines, "no start")
+            return "long: started" in process.lines
+
+        wait_until(is_busy, "the other worker gets no task")
+        (tmp_path / "crash").touch()
+        process.wait_for("the lifespan has crashed")
+        process.wait_for("Waiting for 1 running tasks to complete")
+        (tmp_path / "gate").touch()
+        # Not `process.wait()`, which also waits for whoever still holds the output.
+        assert process.process.wait(DEADLINE) != 0
+        assert alive(process.process.pid) == []
+        process.wait()
+        assert "long: ended" in process.lines
+
+
+@pytest.mark.redis
+def test_workers_that_crash_together_all_end(tmp_path: Path, work: Queue) -> None:
+    """One of them tells the manager, which two signals at once could halt for ever."""
+    folder = written(tmp_path, APP, CRASHING.replace("KIND", "plain"))
+    with work.worker(folder, "--workers", "3") as process:
+        process.wait_for("Listening started", count=3)
+        (tmp_path / "crash").touch()
+        process.wait_for("the lifespan has crashed", count=3)
+        assert process.wait() != 0
+        assert_gone(process)
+        assert process.log.count("Workers are scheduled for shutdown") == 1
+        assert process.lines.count("lifespan: closed") == 3
+
+
+@pytest.mark.redis
+def test_worker_ends_when_its_manager_was_killed(tmp_path: Path, work: Queue) -> None:
+    """Nobody could tell it to stop any more, and it would go on taking messages."""
+    folder = written(tmp_path, APP, CRASHING.replace("KIND", "plain"))
+    with work.worker(folder, "--workers", "2") as process:
+        process.wait_for("Listening started", count=2)
+        process.send(signal.SIGKILL)
+        process.wait_for("^lifespan: closed$", count=2)
+        assert_gone(process)
+        assert process.log.count("the process manager is gone, so this worker ends") == 2
+
+
+@pytest.mark.redis
+def test_startup_that_swallows_a_signals_cancellation_ends(tmp_path: Path, work: Queue) -> None:
+    """A startup that goes on is cancelled again, after the time it may need to clean up."""
+    with work.worker(written(tmp_path, APP, GOES_ON)) as process:
+        process.wait_for("^startup: waits$")
+        process.send(signal.SIGTERM)
+        process.wait_for("^startup: goes on$")
+        assert process.wait() == 0
+        assert_gone(process)
+
+
+@pytest.mark.redis
+def test_worker_that_crashes_stops_though_its_manager_does_nothing(
+    tmp_path: Path, work: Queue
+) -> None:
+    """Two signals at once deadlock Taskiq's manager, in `Queue.put`; here it is just halted."""
+    with work.worker(written(tmp_path, APP, CRASHING.replace("KIND", "plain"))) as process:
+        process.wait_for("Listening started")
+        process.send(signal.SIGSTOP)
+        try:
+            (tmp_path / "crash").touch()
+            process.wait_for("the lifespan has crashed")
+            closed = "lifespan: closed"
+            wait_until(lambda: closed in process.lines, "the worker goes on", timeout=8)
+        finally:
+            process.send(signal.SIGCONT)
+        assert process.wait() != 0

@@ -58,6 +58,12 @@ def caught(call: object, *args: str) -> Exception:
         "postgresql+asyncpg://me:secret@host/db",
         "redis://:secret@host:6379/0",
         "amqp://me:se@c:r/ret@host",
+        "redis://:se'cret@host",
+        "redis://secret@host",
+        "redis://host/0?password=secret&db=1",
+        "host=db user=me password='my secret' dbname=shop",
+        "{'host': 'db', 'password': 'my secret'}",
+        "API_KEY: secret",
     ],
 )
 def test_failure_is_one_line_without_passwords(url: str) -> None:
