@@ -217,3 +217,20 @@ async def test_embedded_broker_retries_and_drains() -> None:
         await failed.wait()
     assert runs == [1, 1]
     assert remaining() == set()
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+async def test_pauses_are_made_again_in_the_next_cycle(by_hand: bool) -> None:
+    """The end of one lifespan ends its pauses, and not those of the next one."""
+    ft = FastTask(lambda: app)
+    app = FastAPI(lifespan=ft.lifespan())
+    if by_hand:
+        await ft.broker.startup()
+    for _ in range(2):
+        async with asyncio.timeout(PATIENCE), app.router.lifespan_context(app):
+            pausing = asyncio.create_task(ft._program.lifecycle.pause(3600))
+            done, _ = await asyncio.wait([pausing], timeout=0.01)
+            assert not done
+        await pausing
+    await ft.broker.shutdown()
+    assert remaining() == set()
