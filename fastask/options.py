@@ -19,7 +19,9 @@ from fastask.signatures import name_of, near_names
 
 __all__ = ["AckType", "GivenOptions", "RetryOn", "TaskOptions", "markers_of"]
 
-AckType: TypeAlias = AcknowledgeType | Literal["when_received", "when_executed", "when_saved"]
+AckType: TypeAlias = (
+    AcknowledgeType | Literal["when_received", "when_executed", "when_saved", "manual"]
+)
 RetryOn: TypeAlias = type[BaseException] | Sequence[type[BaseException]]
 
 
@@ -119,6 +121,9 @@ class TaskOptions:
             labels["timeout"] = self.timeout
         if self.ack_type is not None:
             labels["ack_type"] = AcknowledgeType(self.ack_type).value
+        if self.retries:
+            # The task's own policy; a retry middleware for all tasks keeps its hands off.
+            labels["retry_on_error"] = False
         if (schedule := self._schedule()) is not None:
             labels["schedule"] = [schedule]
         return labels
@@ -255,7 +260,7 @@ def _check_timezone(cron: str | None, zone: Any) -> None:
 
 def _check_interval(interval: Any) -> None:
     seconds = interval.total_seconds() if isinstance(interval, timedelta) else interval
-    if not _is_number(seconds) or seconds < 1 or seconds != int(seconds):
+    if not (_is_number(seconds) and seconds >= 1 and float(seconds).is_integer()):
         reason = f"write whole seconds, 1 or more, or a timedelta of them, not {interval!r}"
         raise TaskOptionError("interval", reason)
 

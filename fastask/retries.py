@@ -51,16 +51,17 @@ class RetryPolicy:
 class RetryMiddleware(SmartRetryMiddleware):
     """Taskiq's retry middleware, for the tasks that have a policy of their own.
 
-    A delay is waited for in the worker that has the message, which is acknowledged after
-    the next one is sent: nothing is lost when the worker dies, and it works with every
-    broker. A worker that is told to stop sends it at once.
+    A delay is waited for in the worker that has the message, which is acknowledged (unless
+    it is when it is received) after the next one is sent. So a worker that dies meanwhile
+    loses nothing where the broker redelivers, and delays must be shorter than its
+    deadline. A worker that is told to stop sends the message at once.
 
     Args:
         lifecycle: tells when to stop.
     """
 
     def __init__(self, lifecycle: BrokerLifecycle) -> None:
-        super().__init__(default_retry_label=True)
+        super().__init__()
         self._lifecycle = lifecycle
 
     @classmethod
@@ -68,6 +69,10 @@ class RetryMiddleware(SmartRetryMiddleware):
         """Add it to a broker that does not have it."""
         if not any(isinstance(middleware, cls) for middleware in broker.middlewares):
             broker.add_middlewares(cls(BrokerLifecycle.of(broker)))
+
+    def is_retry_on_error(self, message: TaskiqMessage) -> bool:
+        """Say yes: only tasks with a policy come here; their label keeps others away."""
+        return True
 
     def make_delay(self, message: TaskiqMessage, retries: int) -> float:
         """Give the pause that the task's policy has for a retry."""

@@ -91,11 +91,17 @@ class TaskRouter(DependsMethod):
             RouterIncludedError: it is included here already, or holds this one.
         """
         checked = _checked_prefix(prefix)
-        if router is self or self in router.all_routers():
+        if self in router.all_routers():
             raise RouterIncludedError("a TaskRouter can't be part of itself")
+        mine = list(self.all_routers())
+        for each in router.all_routers():
+            if each in mine:
+                raise each._included_twice("a TaskRouter")
+        for inclusion in self._inclusions:
+            router._check(inclusion.owner)
         self._included.append((router, checked))
         for inclusion in self._inclusions:
-            router.join(self._inner(inclusion, checked))
+            router._join(self._inner(inclusion, checked))
 
     def all_routers(self) -> Iterator[TaskRouter]:
         """Give this router and all that it includes."""
@@ -109,14 +115,18 @@ class TaskRouter(DependsMethod):
         Raises:
             RouterIncludedError: who includes it has it already.
         """
-        for router in self.all_routers():
-            if any(former.owner is inclusion.owner for former in router._inclusions):
-                names = ", ".join(task.task_name for _, _, task in router._own) or "none yet"
-                raise RouterIncludedError(
-                    f"a TaskRouter is included twice in {inclusion.owner!r} "
-                    f"(its tasks: {names}); include it once"
-                )
+        self._check(inclusion.owner)
         self._join(inclusion)
+
+    def _check(self, owner: object) -> None:
+        for router in self.all_routers():
+            if any(former.owner is owner for former in router._inclusions):
+                raise router._included_twice(repr(owner))
+
+    def _included_twice(self, where: str) -> RouterIncludedError:
+        names = ", ".join(task.task_name for _, _, task in self._own) or "none yet"
+        reason = f"a TaskRouter is included twice in {where} (its tasks: {names})"
+        return RouterIncludedError(f"{reason}; include it once")
 
     def _join(self, inclusion: Inclusion) -> None:
         self._inclusions.append(inclusion)

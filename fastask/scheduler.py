@@ -43,7 +43,7 @@ class AppScheduler(TaskiqScheduler):
             if count == 0:
                 logger.warning(
                     "no task of %s has a schedule, so there is nothing to do; "
-                    "give one labels={'schedule': [{'cron': '0 7 * * *'}]}",
+                    "write @ft.task(cron='0 7 * * *') on one",
                     self._program.reference,
                 )
         if self.broker.is_scheduler_process:

@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from fastask.masking import in_full, masked
+
 __all__ = ["Unwinding"]
 
 logger: logging.Logger = logging.getLogger("fastask.lifespan")
@@ -82,11 +84,12 @@ async def _left(
             swallowed = await context.__aexit__(None, None, None)
         else:
             swallowed = await context.__aexit__(type(error), error, error.__traceback__)
-    except BaseException as later:
+    except BaseException as later:  # noqa: BLE001 - raised by the caller, or noted
         if error is None or later is error or later.__cause__ is error:
             return later
         told = f"{type(later).__name__}: {later}" if str(later) else type(later).__name__
-        error.add_note(f"Then the {step} raised {told}")
-        logger.error("the %s raised after another error", step, exc_info=later)  # noqa: TRY400
+        error.add_note(masked(f"Then the {step} raised {told}"))
+        logged = "the %s raised after another error:\n%s"
+        logger.error(logged, step, in_full(later))  # noqa: TRY400 - the traceback is masked
         return error
     return None if swallowed else error

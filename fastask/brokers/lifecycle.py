@@ -22,6 +22,7 @@ inside_lifespan: ContextVar[tuple[object, ...]] = ContextVar("fastask_inside", d
 """Who holds the lifespans that this code belongs to: owners, apps, lifecycles of brokers."""
 
 _STOP_TIMEOUT = 30.0  # seconds for a broker to stop
+_LATE_STOP_TIMEOUT = 5.0  # seconds, where what was before has used up its time
 
 
 class Supervisor(Protocol):
@@ -63,6 +64,7 @@ class BrokerLifecycle:
         self._pid: int | None = None  # the process in which the broker is up
         self._is_starting = False
         self._holders = 0
+        self._holding = asyncio.Lock()
         self._opened = Unwinding()
 
     @classmethod
@@ -148,18 +150,22 @@ class BrokerLifecycle:
             BaseException: what starting or stopping it raises.
         """
         broker = self._broker
-        is_taskiqs = broker.is_worker_process or broker.is_scheduler_process
-        if is_taskiqs or (self.is_up and not self._holders):
+        async with self._holding:  # so that a second one comes after the start
+            is_others = broker.is_worker_process or broker.is_scheduler_process
+            is_others = is_others or (self.is_up and not self._holders)
+            if not is_others:
+                if not self.is_up:
+                    await broker.startup()  # by the attribute, which a test may have replaced
+                self._holders += 1
+        if is_others:
             yield
             return
-        if not self.is_up:
-            await broker.startup()  # by the attribute, which a test may have replaced
-        self._holders += 1
         try:
             yield
         finally:
             self._holders -= 1
             if not self._holders:
+                self._holding = asyncio.Lock()  # the next cycle may have another event loop
                 await broker.shutdown()
 
     @asynccontextmanager
@@ -190,6 +196,7 @@ class BrokerLifecycle:
             _pid=None,
             _is_starting=False,
             _holders=0,
+            _holding=asyncio.Lock(),
             _opened=Unwinding(),
             stopping=stopping,
         )
@@ -212,9 +219,13 @@ class BrokerLifecycle:
     @asynccontextmanager
     async def _running(self) -> AsyncIterator[None]:
         await self._start()
+        timeout = _STOP_TIMEOUT
         try:
             yield
+        except asyncio.CancelledError:
+            timeout = _LATE_STOP_TIMEOUT
+            raise
         finally:
             # Shielded, as a cancelled scope would not let the broker say goodbye.
-            with fail_after(_STOP_TIMEOUT, shield=True):
+            with fail_after(timeout, shield=True):
                 await self._stop()

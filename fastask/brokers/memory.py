@@ -31,6 +31,7 @@ from taskiq.utils import maybe_awaitable
 
 from fastask.brokers.unknown import RefusingTask
 from fastask.exceptions import EmbeddedBrokerError
+from fastask.masking import in_full
 
 __all__ = ["MemoryBroker", "MemoryResults"]
 
@@ -203,7 +204,7 @@ class MemoryBroker(AsyncBroker):
     def _ended(self, running: asyncio.Task[None]) -> None:
         name = self._running.pop(running)
         if not running.cancelled() and (error := running.exception()) is not None:
-            logger.error("task %s was lost in Taskiq's receiver", name, exc_info=error)
+            logger.error("task %s was lost in Taskiq's receiver:\n%s", name, in_full(error))
         self._notify()
 
     async def _change(self) -> None:

@@ -6,7 +6,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask
+from anyio import CancelScope
+from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask, NoResultError
+from taskiq.kicker import AsyncKicker
 
 from fastask.context import current_context
 from fastask.exceptions import UnknownTaskError
@@ -19,7 +21,7 @@ Found = AsyncTaskiqDecoratedTask[Any, Any] | None
 
 _HAND_BACKS = 10
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 4.0  # seconds
-_COUNT = "X-Taskiq-requeue"  # the label in which Taskiq's Context.requeue() counts
+_COUNT = "X-Taskiq-requeue"  # the label in which Taskiq's `Context.requeue` counts, too
 
 
 class UnknownTasks:
@@ -56,7 +58,7 @@ class UnknownTasks:
 
     async def _hand_back(self) -> None:
         context = current_context()
-        count = int(context.message.labels.get(_COUNT, 0))
+        count = int(context.message.labels.pop(_COUNT, 0))
         if count >= _HAND_BACKS:
             return
         if count == 0:
@@ -65,8 +67,14 @@ class UnknownTasks:
                 context.message.task_name,
                 context.message.task_id,
             )
-        await self._pause(min(_FIRST_PAUSE * 2**count, _LONGEST_PAUSE))
-        await context.requeue()
+        again = AsyncKicker[Any, Any](context.message.task_name, self._broker, {})
+        again = again.with_task_id(context.message.task_id)
+        again = again.with_labels(**context.message.labels, **{_COUNT: count + 1})
+        # Shielded from the timeout of the task, which is about its run.
+        with CancelScope(shield=True):
+            await self._pause(min(_FIRST_PAUSE * 2**count, _LONGEST_PAUSE))
+            await again.kiq(*context.message.args, **context.message.kwargs)
+        raise NoResultError
 
 
 class RefusingTask(AsyncTaskiqDecoratedTask[Any, Any]):

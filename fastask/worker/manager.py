@@ -37,14 +37,11 @@ class Manager(NamedTuple):
     def of_this_process(cls) -> Manager | None:
         """Give the manager; `None` where a receiver runs in a process of the user's."""
         parent, current = multiprocessing.parent_process(), multiprocessing.current_process()
-        kind, _, number = current.name.partition("-")
-        if parent is None or parent.pid is None or kind != "worker" or not number.isdecimal():
+        # What the process was started with is private (CPython 3.8 to 3.14).
+        args: Any = getattr(current, "_kwargs", {}).get("args")
+        if parent is None or parent.pid is None or not isinstance(args, WorkerArgs):
             return None
-        # What the process was started with is private (CPython 3.8 to 3.14); without it,
-        # Taskiq's defaults are assumed.
-        given: Any = getattr(current, "_kwargs", {}).get("args")
-        args = given if isinstance(given, WorkerArgs) else WorkerArgs("", [])
-        return cls(parent.pid, os.getppid(), int(number), args)
+        return cls(parent.pid, os.getppid(), int(current.name.rpartition("-")[2]), args)
 
     @property
     def is_gone(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sysconfig
 import traceback
 from pathlib import Path
@@ -11,20 +10,10 @@ from typing import Any
 import taskiq
 from taskiq import AsyncBroker
 
-__all__ = ["described", "failure", "in_full"]
+from fastask.masking import masked
 
-_SECRETS = (
-    (re.compile(r"(\b[\w+.-]+://[^\s/:@]*):\S*@"), r"\1:***@"),  # user and password
-    (re.compile(r"(\b[\w+.-]+://)[^\s/:@]+@"), r"\1***@"),  # a token alone
-    (
-        re.compile(
-            r"(\b\w*(?:passw(?:or)?d|pwd|secret|token|api_?key)\w*['\"]?\s*[=:]\s*)"
-            r"('[^']*'|\"[^\"]*\"|[^\s&;,)}\]]+)",
-            re.IGNORECASE,
-        ),
-        r"\1***",
-    ),
-)
+__all__ = ["described", "failure"]
+
 _LIBRARIES = (
     *(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")),
     str(Path(taskiq.__file__).parents[1].resolve()),
@@ -36,7 +25,7 @@ def described(broker: AsyncBroker) -> str:
     """Give a broker's class, and what it says of its address, without passwords."""
     given = vars(broker)
     parts = [
-        f"{name} {_masked(str(given[name]))}"
+        f"{name} {masked(str(given[name]))}"
         for name in ("url", "servers", "dsn", "queue_name", "subject")
         if isinstance(given.get(name), str | list) and given[name]
     ]
@@ -53,20 +42,9 @@ def failure(error: BaseException) -> str:
     """
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    words = " ".join(_masked(str(error)).split())
+    words = " ".join(masked(str(error)).split())
     told = f"{type(error).__name__}: {words}" if words else type(error).__name__
     return f"{told} ({place})" if (place := _place(error)) else told
-
-
-def in_full(error: BaseException) -> str:
-    """Give an error with its traceback, without passwords of URLs."""
-    return _masked("".join(traceback.format_exception(error)).rstrip())
-
-
-def _masked(text: str) -> str:
-    for secret, shown in _SECRETS:
-        text = secret.sub(shown, text)
-    return text
 
 
 def _place(error: BaseException) -> str:

@@ -16,8 +16,9 @@ from taskiq import AsyncBroker
 from fastask.brokers.lifecycle import BrokerLifecycle, Moving
 from fastask.brokers.unknown import UnknownTasks
 from fastask.exceptions import AppImportError, EmbeddedBrokerError, UnresolvableTasksError
+from fastask.masking import in_full, masked
 from fastask.worker.manager import Manager
-from fastask.worker.report import failure, in_full
+from fastask.worker.report import failure
 from fastask.worker.signals import StopSignals
 from fastask.worker.unfinished import abandon, leave_threads_behind
 
@@ -115,8 +116,10 @@ class Supervision:
             try:
                 await _interruptible(bring_up, signals)
             except _HOPELESS as error:
-                await self._give_up(str(error), manager, signals)
-            except Exception as error:  # noqa: BLE001 - told, and in the end given up on
+                await self._give_up(masked(str(error)), manager, signals)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - told, and given up on
+                if signals.received.is_set():
+                    return
                 logger.debug("the startup has failed: %s", in_full(error))
                 told = f"startup failed: {failure(error)}"
                 if attempt == limit:
@@ -152,9 +155,11 @@ async def _interruptible(bring_up: Moving, signals: StopSignals) -> None:
     signals.startup = task
     try:
         await bring_up()
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as cancelled:
         if not signals.received.is_set():
-            raise
+            if task.cancelling():
+                raise
+            raise RuntimeError("something that the startup awaits was cancelled") from cancelled
         logger.info("told to stop during the startup, which is undone")
     finally:
         signals.startup = None
@@ -174,6 +179,7 @@ async def _end_all(manager: Manager, signals: StopSignals) -> bool:
     manager.mark_failed()
     with suppress(TimeoutError):
         await asyncio.wait_for(signals.received.wait(), manager.number * _TURN)
+    if signals.received.is_set():
         return True
     manager.stop()
     with suppress(TimeoutError):

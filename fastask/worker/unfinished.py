@@ -12,6 +12,8 @@ from typing import Any
 from taskiq import AsyncBroker, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from taskiq.receiver import Receiver
 
+from fastask.context import message_context
+
 __all__ = ["abandon", "leave_threads_behind"]
 
 logger: logging.Logger = logging.getLogger("fastask.worker")
@@ -63,10 +65,13 @@ class _Unfinished(TaskiqMiddleware):
         Raises:
             asyncio.CancelledError: always.
         """
+        context = message_context()
+        is_acked = context is not None and context.is_acked
         logger.warning(
-            "task %s (%s) did not end in time and is cancelled; it is not acknowledged",
+            "task %s (%s) did not end in time and is cancelled; it %s",
             message.task_name,
             message.task_id,
+            "was acknowledged before, so it is lost" if is_acked else "is not acknowledged",
         )
         raise asyncio.CancelledError
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fastapi import APIRouter, FastAPI, Request
 from starlette.testclient import TestClient
+from taskiq import TaskiqEvents
 
 from fastask import FastTask
 from tests.unit.doubles import PATIENCE, RecordingBroker, remaining
@@ -227,6 +228,36 @@ async def test_shared_broker_of_two_apps_in_the_web() -> None:
         composed.events.append("body of the other")
         await follows.__aexit__(None, None, None)
     assert composed.events == ["first broker up", "body of the other", "first broker down"]
+
+
+async def test_second_server_waits_until_the_shared_broker_is_up() -> None:
+    """Of two apps that start at once, none is served before the broker is up, or after it."""
+    composed, go_on, both = Composed(is_shared=True), asyncio.Event(), asyncio.Barrier(2)
+    other = FastAPI(lifespan=composed.ft2.lifespan())
+    composed.app = FastAPI(lifespan=composed.ft1.lifespan())
+
+    async def slowly(state: Any) -> None:
+        await go_on.wait()
+        composed.events.append("started")
+
+    composed.ft1.broker.add_event_handler(TaskiqEvents.CLIENT_STARTUP, slowly)
+
+    async def serve(app: FastAPI) -> None:
+        async with app.router.lifespan_context(app):
+            composed.events.append("body")
+            await both.wait()
+
+    async with asyncio.timeout(PATIENCE):
+        serving = [asyncio.create_task(serve(app)) for app in (composed.app, other)]
+        await asyncio.wait(serving, timeout=0.01)
+        go_on.set()
+        await asyncio.gather(*serving)
+    up, *middle, down = composed.events
+    assert (up, middle, down) == (
+        "first broker up",
+        ["started", "body", "body"],
+        "first broker down",
+    )
 
 
 def with_router(composed: Composed, wrap_router: bool = False) -> None:

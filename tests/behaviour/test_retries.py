@@ -180,6 +180,20 @@ async def test_beside_taskiqs_own_retries(pauses: list[float]) -> None:
     assert await drained(broker) == 4
 
 
+async def test_beside_a_retry_middleware_for_all_tasks(pauses: list[float]) -> None:
+    """A task with a policy of its own is retried by that alone."""
+    broker = ReceivingBroker()
+    broker.add_middlewares(SmartRetryMiddleware(default_retry_label=True, default_delay=0))
+    ft = FastTask(FastAPI(), broker)
+
+    @ft.task("ours", retries=3)
+    async def ours() -> None:
+        raise ConnectionError
+
+    await ours.kiq()
+    assert await drained(broker) == 4
+
+
 async def test_test_does_not_wait() -> None:
     """In a test retries happen at once, and the result is there after `kiq`."""
     ft = FastTask(FastAPI(), QueueBroker())

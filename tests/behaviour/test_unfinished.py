@@ -75,6 +75,23 @@ async def test_cancelled_task_is_closed_and_not_acknowledged(
     assert f"task long ({sent.task_id}) did not end in time and is cancelled" in caplog.text
 
 
+async def test_cancelled_task_that_was_acknowledged_when_it_was_received(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nobody delivers it again, and the log says so."""
+    stage = Stage()
+
+    @stage.ft.task("long", ack_type="when_received")
+    async def long() -> None:
+        stage.running.set()
+        await asyncio.Event().wait()
+
+    await long.kiq()
+    await stage.stopped()
+    assert stage.broker.acknowledged == 1
+    assert "was acknowledged before, so it is lost" in caplog.text
+
+
 async def test_task_that_ends_well_when_it_is_cancelled() -> None:
     """What a task returns in spite of its cancellation is its result."""
     stage = Stage()

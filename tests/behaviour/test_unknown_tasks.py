@@ -112,6 +112,20 @@ async def test_worker_that_stops_does_not_wait() -> None:
     assert broker.find_task(UNKNOWN) is None
 
 
+async def test_timeout_of_the_task_is_about_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message is handed back however long that takes, and with all its labels."""
+    monkeypatch.setattr("fastask.brokers.unknown._FIRST_PAUSE", 0.02)
+    broker = QueueBroker()
+    program(broker)
+    labels = {"timeout": 0.01, "raw": b"\xff"}
+    async with asyncio.timeout(PATIENCE), worker(broker):
+        sent = await AsyncKicker[[], None](UNKNOWN, broker, labels).kiq()
+        result = await sent.wait_result(check_interval=0.001)
+    assert isinstance(result.error, UnknownTaskError)
+    assert broker.kicked == 11
+    assert (result.labels["timeout"], result.labels["raw"]) == (0.01, b"\xff")
+
+
 async def test_embedded_broker_has_nobody_to_hand_it_to() -> None:
     """In one process the task fails at once."""
     ft = program()

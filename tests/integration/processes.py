@@ -162,7 +162,7 @@ def call(url: str, body: Any = None) -> tuple[int, Any]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, json.load(error)
-    except urllib.error.URLError:
+    except (urllib.error.URLError, ConnectionError):  # the latter from a server that just ends
         return 0, None
 
 

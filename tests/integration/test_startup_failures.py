@@ -30,6 +30,17 @@ RAISES = """
 
     app = FastAPI(lifespan=lifespan)
 """
+CANCELS = """
+    @ft.lifespan
+    @asynccontextmanager
+    async def lifespan(app):
+        helper = asyncio.create_task(asyncio.sleep(60))
+        helper.cancel()
+        await helper
+        yield
+
+    app = FastAPI(lifespan=lifespan)
+"""
 WORKS = "app = FastAPI(lifespan=ft.lifespan())"
 SECOND_TIME_LUCKY = """
     @ft.lifespan
@@ -208,6 +219,17 @@ def test_broker_that_does_not_answer_is_one_readable_error(tmp_path: Path, fails
         assert f"gave up after {fails} attempts" in process.lines[-1]
         assert "Traceback" not in process.log
         assert "hunter2" not in process.log
+
+
+@pytest.mark.redis
+def test_startup_that_something_cancels_is_a_failure(tmp_path: Path, work: Queue) -> None:
+    """A cancellation that no signal has caused is told and given up on as any other error."""
+    with work.worker(written(tmp_path, APP, CANCELS), "--max-fails", "1") as process:
+        assert process.wait() != 0
+        [line] = told(process)
+        assert "RuntimeError: something that the startup awaits was cancelled" in line
+        assert re.search(r"program.py:\d+, in lifespan", line)
+        assert "restarted" not in process.log
 
 
 @pytest.mark.redis

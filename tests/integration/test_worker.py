@@ -43,9 +43,9 @@ WRONG = {
         "program:make",
         """
         def make():
-            raise RuntimeError("no settings")
+            raise RuntimeError("no settings at postgresql://user:hunter2@db/shop")
         """,
-        "the app factory raised RuntimeError: no settings",
+        "factory raised RuntimeError: no settings at postgresql://user:***@db/shop",
     ),
     "unresolvable tasks": (
         "program:app",
@@ -73,6 +73,7 @@ def test_what_no_restart_would_mend_ends_the_worker_with_one_sentence(
         assert sentence in process.lines[-1]
         assert "Traceback" not in process.log
         assert "restarted" not in process.log
+        assert "hunter2" not in process.log
 
 
 def test_worker_of_the_embedded_broker_says_why_there_is_none(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ LABELS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"interval": timedelta(minutes=1), "schedule_args": {"n": 2}},
         {"schedule": [{"interval": timedelta(minutes=1), "kwargs": {"n": 2}}]},
     ),
-    ({"retries": 3, "labels": {"queue": "mail"}}, {"queue": "mail"}),
+    ({"retries": 3, "labels": {"queue": "mail"}}, {"queue": "mail", "retry_on_error": False}),
 ]
 
 
@@ -101,6 +101,8 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"interval": 1.5}, "interval", "whole seconds"),
     ({"interval": timedelta(milliseconds=1500)}, "interval", "whole seconds"),
     ({"interval": "5"}, "interval", "whole seconds"),
+    ({"interval": float("nan")}, "interval", "whole seconds"),
+    ({"interval": float("inf")}, "interval", "whole seconds"),
     ({"schedule_args": [1]}, "schedule_args", "without a schedule"),
     ({"cron": "0 7 * * *", "schedule_args": "ab"}, "schedule_args", "not str"),
     ({"ack_type": "sometimes"}, "ack_type", "'when_received'"),

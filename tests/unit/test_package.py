@@ -41,7 +41,12 @@ LAYERS = [
         "fastask.request",
         "fastask.wire",
     },
-    {"fastask.brokers.unknown"},
+    {
+        "fastask.brokers.unknown",
+        "fastask.unwinding",
+        "fastask.worker.report",
+        "fastask.worker.unfinished",
+    },
     {
         "fastask.context",
         "fastask.cron",
@@ -50,12 +55,10 @@ LAYERS = [
         "fastask.plan",
         "fastask.plan.values",
         "fastask.signatures",
-        "fastask.unwinding",
         "fastask.worker",
+        "fastask.masking",
         "fastask.worker.manager",
-        "fastask.worker.report",
         "fastask.worker.signals",
-        "fastask.worker.unfinished",
     },
 ]
 

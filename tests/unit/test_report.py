@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 from taskiq import InMemoryBroker
 
-from fastask.worker.report import described, failure, in_full
+from fastask.masking import in_full, masked
+from fastask.worker.report import described, failure
 
 
 class WithURL(InMemoryBroker):
@@ -63,7 +64,7 @@ def caught(call: object, *args: str) -> Exception:
         "redis://host/0?password=secret&db=1",
         "host=db user=me password='my secret' dbname=shop",
         "{'host': 'db', 'password': 'my secret'}",
-        "API_KEY: secret",
+        "API_KEY=secret",
     ],
 )
 def test_failure_is_one_line_without_passwords(url: str) -> None:
@@ -76,6 +77,12 @@ def test_failure_is_one_line_without_passwords(url: str) -> None:
     assert f"{__file__}:" in told
     assert told.endswith("in connect)")
     assert "ret" not in in_full(error).rpartition("ConnectionError")[2]
+
+
+def test_names_and_addresses_are_shown() -> None:
+    """What only looks like a secret is of use to the reader."""
+    text = "two -> token -> x_token: Header(); see https://host:80/a and user me@host"
+    assert masked(text) == text
 
 
 def test_place_is_in_the_users_code() -> None:

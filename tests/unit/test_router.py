@@ -98,6 +98,31 @@ def test_included_twice_through_others() -> None:
         first.include_router(shared)
 
 
+def test_refused_router_is_not_kept() -> None:
+    """After a refusal nothing is included, here or in a program that comes later."""
+    first, _ = program()
+    second, _ = program()
+    root, shared = TaskRouter(), TaskRouter()
+    shared.task("send")(send)
+    first.include_router(shared)
+    first.include_router(root)
+    with pytest.raises(RouterIncludedError):
+        root.include_router(shared)
+    second.include_router(root)
+    assert names(second) == []
+
+
+def test_included_twice_before_anybody_includes_it() -> None:
+    """The second time is refused at once, also through another router."""
+    outer, middle, inner = TaskRouter(), TaskRouter(), TaskRouter()
+    outer.include_router(inner)
+    with pytest.raises(RouterIncludedError):
+        outer.include_router(inner, prefix="again")
+    middle.include_router(inner)
+    with pytest.raises(RouterIncludedError):
+        outer.include_router(middle)
+
+
 def test_part_of_itself() -> None:
     """Routers don't go in a circle."""
     outer, inner = TaskRouter(), TaskRouter()
