@@ -87,7 +87,7 @@ async def count_words(text: str, pause: float = 0, redis: Redis = ft.depends(get
     return words
 
 
-@ft.task(labels={"schedule": [{"cron": "* * * * *"}]})
+@ft.task(cron="* * * * *")
 async def report(redis: Redis = ft.depends(get_redis)) -> int:
     """Run every minute, by one of the workers."""
     words = int(await redis.get(f"{QUEUE}:words") or 0)
