@@ -1,18 +1,28 @@
 """fastask: a FastAPI app and its Taskiq worker as one program."""
 
 from fastask.app import FastTask
+from fastask.enqueued import Enqueued
 from fastask.exceptions import (
     AppImportError,
+    BrokerUnavailableError,
     BrokerURLError,
+    DeadLetterError,
     DependencyError,
     DuplicateTaskError,
     EmbeddedBrokerError,
     FastaskError,
     InvalidArgumentsError,
+    InvalidMessageError,
     InvalidResultError,
     NoHTTPBodyError,
+    NoResultsError,
+    NotSentError,
+    RemoteError,
     ResultTimeoutError,
     RouterIncludedError,
+    StorageError,
+    TaskLoopError,
+    TaskNotRunError,
     TaskOptionError,
     UnboundTaskError,
     UnknownTaskError,
@@ -20,12 +30,14 @@ from fastask.exceptions import (
 )
 from fastask.markers import INJECTED
 from fastask.router import TaskRouter
-from fastask.task import Enqueued, Task
+from fastask.task import Task
 
 __all__ = [
     "INJECTED",
     "AppImportError",
     "BrokerURLError",
+    "BrokerUnavailableError",
+    "DeadLetterError",
     "DependencyError",
     "DuplicateTaskError",
     "EmbeddedBrokerError",
@@ -33,11 +45,18 @@ __all__ = [
     "FastTask",
     "FastaskError",
     "InvalidArgumentsError",
+    "InvalidMessageError",
     "InvalidResultError",
     "NoHTTPBodyError",
+    "NoResultsError",
+    "NotSentError",
+    "RemoteError",
     "ResultTimeoutError",
     "RouterIncludedError",
+    "StorageError",
     "Task",
+    "TaskLoopError",
+    "TaskNotRunError",
     "TaskOptionError",
     "TaskRouter",
     "UnboundTaskError",

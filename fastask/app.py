@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from fastapi import FastAPI, params
-from taskiq import AsyncBroker, TaskiqScheduler
+from taskiq import AsyncBroker, AsyncResultBackend, TaskiqScheduler
 from typing_extensions import Unpack
 
 from fastask.brokers import broker_from
@@ -27,7 +27,7 @@ from fastask.task import AsyncTask, SyncTask, Task
 from fastask.worker.app import Worker
 
 if TYPE_CHECKING:
-    from fastask.testing import Testing
+    from fastask.testing.context import Testing
 
 __all__ = ["FastTask"]
 
@@ -42,8 +42,13 @@ class FastTask(DependsMethod):
         app: the app: `"module:attr"` (dots allowed in both), a `FastAPI` instance, or a
             factory without arguments. A path is imported on first use, so it may name the
             module that is being imported.
-        broker: a Taskiq broker, `"memory://"`, or nothing, which is the same: tasks then
-            run in the web process.
+        broker: a URL: `"sqlite:///tasks.db"`, `"redis://..."`, `"nats://..."`, `"amqp://..."`,
+            with `queue`, `deadline`, `prefetch`, `results_ttl` and `wait` in its query;
+            `"env:NAME"`, the URL that an environment variable holds; a Taskiq broker, which is
+            used as it is; or nothing, which is `"memory://"`: tasks run in the web process.
+            docs/brokers.md has them in full.
+        results: where results are kept, if not where the broker's URL says: a URL, or a
+            Taskiq result backend.
         base_url: what links made by `request.url_for` in tasks start with, such as
             `"https://example.org"`.
         dependencies: dependencies of every task, resolved for their effect.
@@ -52,16 +57,17 @@ class FastTask(DependsMethod):
 
     Raises:
         AppImportError: `app` can't name an app. A path is looked up later.
-        BrokerURLError: a URL that no broker is made from.
+        BrokerURLError: a URL that can't be used, or whose extra is not installed.
         TaskOptionError: an entry of `dependencies` is no marker.
         ValueError: `base_url` is not absolute, or `threads` is below 1.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - options, each of its own
         self,
         app: AppLike,
         broker: AsyncBroker | str | None = None,
         *,
+        results: AsyncResultBackend[Any] | str | None = None,
         base_url: str | None = None,
         dependencies: Sequence[params.Depends] = (),
         threads: int | None = None,
@@ -70,7 +76,7 @@ class FastTask(DependsMethod):
             raise ValueError(f"threads must be 1 or more, not {threads!r}")
         self._before = markers_of("dependencies", dependencies)
         self._program = Program(
-            AppReference(app), broker_from(broker), RequestFactory(base_url), threads
+            AppReference(app), broker_from(broker, results), RequestFactory(base_url), threads
         )
         self._lifespan = AppLifespan(self._program)
         Worker(self._program, self._lifespan).install()
@@ -159,11 +165,35 @@ class FastTask(DependsMethod):
         """
         return self._lifespan.wrap(user_lifespan)
 
-    def testing(self) -> Testing:
-        """Run tasks in memory while the returned context is entered; see `Testing`."""
-        from fastask.testing import Testing  # noqa: PLC0415 - a server has no use for it
+    def testing(
+        self,
+        run: Literal["inline", "later", "never"] = "inline",
+        *,
+        raise_errors: bool = True,
+        lifespan: bool = True,
+    ) -> Testing:
+        """Run tasks in memory while the returned context is entered; see `Testing`.
 
-        return Testing(self._program, self._lifespan)
+        Args:
+            run: `"inline"` runs a task before `kiq` returns, `"later"` when the test calls
+                `tasks.run_all()`, `"never"` only notes what is sent.
+            raise_errors: whether leaving raises a group of the errors of tasks that the test
+                has not looked at.
+            lifespan: whether the app's lifespan is entered where no test client does it.
+
+        Returns:
+            A context for `with`, which gives `Tasks`, and `async with`, which gives
+            `AsyncTasks`.
+
+        Raises:
+            ValueError: `run` is something else.
+        """
+        # A server has no use for it.
+        from fastask.testing.context import Testing  # noqa: PLC0415
+        from fastask.testing.session import Options  # noqa: PLC0415
+
+        options = Options(run, raise_errors=raise_errors, lifespan=lifespan)
+        return Testing(self._program, self._lifespan, options)
 
     def __repr__(self) -> str:
         return f"FastTask({str(self._program.reference)!r}, {type(self.broker).__name__})"

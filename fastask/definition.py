@@ -19,7 +19,8 @@ from fastask.plan.run import Executor, executor
 from fastask.plan.steps import Plan, flatten
 from fastask.program import Program
 from fastask.signatures import Kind, kind_of, typed_return
-from fastask.wire import ArgumentsWire, ResultWire
+from fastask.wire.arguments import ArgumentsWire
+from fastask.wire.results import ResultWire
 
 __all__ = ["Definition"]
 
@@ -134,6 +135,15 @@ class Definition:
         except (PydanticUserError, NameError) as error:
             raise self._unusable("the return value", error) from error
 
+    def load_result(self, form: Any) -> Any:
+        """Give the value that a stored result holds, in the type of the return annotation.
+
+        Raises:
+            InvalidResultError: it does not fit.
+            UnresolvableTasksError: pydantic has no schema for the return annotation.
+        """
+        return self.results.load(form)
+
     def executor(self) -> Executor:
         """Give what runs the task with the overrides that hold now.
 
@@ -166,7 +176,7 @@ class Definition:
         """Check the arguments; then resolve the dependencies and call the function.
 
         Args:
-            args: positional arguments, in their own types or as a message has them.
+            args: positional arguments, as a caller gives them.
             kwargs: keyword arguments, likewise.
             context: Taskiq's `Context`, or a function that makes it when it is asked for.
 
@@ -179,22 +189,35 @@ class Definition:
             UnresolvableTasksError: a parameter can't be given.
         """
         execute = self.executor()
+        checked, named = self._filled(self.arguments.check(args, kwargs))
+        return execute(checked, named, context)
+
+    def receive(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], context: Any
+    ) -> Awaitable[Any]:
+        """Run the task with the arguments of a message; see `run`."""
+        execute = self.executor()
         checked, named = self.load(args, kwargs)
         return execute(checked, named, context)
 
     def load(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Check the arguments, and add the defaults that are made for each run.
+        """Check the arguments of a message, and add the defaults that are made for each run.
 
         Raises:
             InvalidArgumentsError: they don't fit.
         """
-        checked, named = self.arguments.load(args, kwargs)
+        return self._filled(self.arguments.load(args, kwargs))
+
+    def _filled(
+        self, given: tuple[tuple[Any, ...], dict[str, Any]]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        checked, named = given
         for position, name, default in self._made_defaults:
             if name not in named and position >= len(checked):
                 named[name] = default()
-        return checked, named
+        return given
 
     def written_out(self, slow: Callable[..., Awaitable[Any]]) -> Callable[..., Any] | None:
         """Write the task out as one function, for messages while nothing is overridden.

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fastapi import params
 from taskiq import AcknowledgeType
+from typing_extensions import TypedDict
 
 from fastask.cron import cron_problem
 from fastask.exceptions import TaskOptionError
@@ -25,7 +26,7 @@ AckType: TypeAlias = (
 RetryOn: TypeAlias = type[BaseException] | Sequence[type[BaseException]]
 
 
-class GivenOptions(TypedDict, total=False):
+class GivenOptions(TypedDict, total=False, closed=True):
     """What `ft.task(...)` takes by keyword; `TaskOptions` says what each one does."""
 
     name: str | None

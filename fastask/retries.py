@@ -9,6 +9,7 @@ from typing import Any
 from taskiq import AsyncBroker, NoResultError, SmartRetryMiddleware, TaskiqMessage, TaskiqResult
 from taskiq.kicker import AsyncKicker
 
+from fastask.brokers.durable import DurableBroker
 from fastask.brokers.lifecycle import BrokerLifecycle
 from fastask.exceptions import InvalidArgumentsError, InvalidResultError, UnresolvableTasksError
 
@@ -51,10 +52,11 @@ class RetryPolicy:
 class RetryMiddleware(SmartRetryMiddleware):
     """Taskiq's retry middleware, for the tasks that have a policy of their own.
 
-    A delay is waited for in the worker that has the message, which is acknowledged (unless
-    it is when it is received) after the next one is sent. So a worker that dies meanwhile
-    loses nothing where the broker redelivers, and delays must be shorter than its
-    deadline. A worker that is told to stop sends the message at once.
+    A broker that is made from a URL delays the next message itself. With another one a delay
+    is waited for in the worker that has the message, which is acknowledged (unless it is when
+    it is received) after the next one is sent. So a worker that dies meanwhile loses nothing
+    where the broker redelivers, and delays must be shorter than its deadline. A worker that
+    is told to stop sends the message at once.
 
     Args:
         lifecycle: tells when to stop.
@@ -82,8 +84,11 @@ class RetryMiddleware(SmartRetryMiddleware):
     async def on_send(
         self, kicker: AsyncKicker[Any, Any], message: TaskiqMessage, delay: float
     ) -> None:
-        """Wait, and send the message again."""
-        await self._lifecycle.pause(delay)
+        """Send the message again: delayed, or after the delay."""
+        if isinstance(self.broker, DurableBroker) and "kick" not in vars(self.broker):
+            kicker.with_labels(delay=delay)
+        else:
+            await self._lifecycle.pause(delay)
         await kicker.kiq(*message.args, **message.kwargs)
 
     async def on_error(

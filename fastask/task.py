@@ -2,170 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import update_wrapper
 from inspect import Signature
-from time import monotonic
-from typing import Any, Generic, ParamSpec, Self, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
+from uuid import UUID, uuid5
 
-from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask, AsyncTaskiqTask, Context, ScheduleSource
-from taskiq.kicker import AsyncKicker
+from taskiq import (
+    AsyncBroker,
+    AsyncResultBackend,
+    AsyncTaskiqDecoratedTask,
+    Context,
+    ScheduleSource,
+)
 from taskiq.message import TaskiqMessage
-from taskiq.scheduler.created_schedule import CreatedSchedule
 from taskiq.scheduler.scheduled_task import CronSpec
 
+from fastask.brokers.once import sends_once
 from fastask.brokers.unbound import UNBOUND
 from fastask.context import current_context
 from fastask.definition import Definition
-from fastask.exceptions import ResultTimeoutError
+from fastask.enqueued import Enqueued
+from fastask.exceptions import TaskOptionError
+from fastask.kicker import Kicker, Schedule
 from fastask.markers import Marker
 from fastask.program import Program
 from fastask.retries import RetryPolicy
-from fastask.wire import ArgumentsWire
+from fastask.wire.arguments import ArgumentsWire
 
-__all__ = ["AsyncTask", "Enqueued", "Kicker", "Schedule", "SyncTask", "Task"]
+__all__ = ["AsyncTask", "SyncTask", "Task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_FIRST_POLL, _LAST_POLL = 0.002, 0.25  # seconds
+_KEYS = UUID("5b3c1c4e-6f0f-4b53-9a3e-0a5d5c3b8f21")  # the namespace of idempotency keys
 _SHOWN = ("__module__", "__name__", "__qualname__", "__doc__")
-
-
-class Enqueued(AsyncTaskiqTask[R]):
-    """A task that was sent: Taskiq's handle, and `result()`."""
-
-    async def result(self, *, timeout: float | None = None) -> R:
-        """Wait for the task and give what it returned.
-
-        Args:
-            timeout: seconds to wait; `None` waits for ever.
-
-        Returns:
-            The value, in the type of the task's return annotation.
-
-        Raises:
-            ResultTimeoutError: the task did not end in time.
-            taskiq.ResultGetError: the result backend failed.
-            BaseException: what the task raised.
-        """
-        give_up = None if timeout is None else monotonic() + timeout
-        pause = _FIRST_POLL
-        while not await self.is_ready():
-            left = _LAST_POLL if give_up is None else give_up - monotonic()
-            if timeout is not None and left <= 0:
-                raise ResultTimeoutError(self.task_id, timeout)
-            await asyncio.sleep(min(pause, left))
-            pause = min(pause * 1.5, _LAST_POLL)
-        result = await self.get_result()
-        result.raise_for_error()
-        return result.return_value
-
-
-class Schedule(CreatedSchedule[Any], Generic[R]):
-    """A schedule that was made: Taskiq's handle, typed."""
-
-    def __init__(self, created: CreatedSchedule[Any]) -> None:
-        super().__init__(created.kicker, created.source, created.task)
-
-    async def kiq(self) -> Enqueued[R]:
-        """Send the task now, as if it were not scheduled.
-
-        Raises:
-            InvalidArgumentsError: the scheduled arguments don't fit the task any more.
-            taskiq.SendTaskError: the broker did not take the message.
-        """
-        sent = await self.kicker.kiq(*self.task.args, **self.task.kwargs)
-        return _enqueued(sent)
-
-
-class Kicker(AsyncKicker[P, Any], Generic[P, R]):
-    """A sending that can be changed before it is done: Taskiq's kicker, typed and checked."""
-
-    def __init__(self, definition: Definition, broker: AsyncBroker, labels: dict[str, Any]) -> None:
-        super().__init__(definition.name, broker, labels, definition.return_type)
-        self._definition = definition
-
-    def with_labels(self, **labels: str | float) -> Self:
-        """Add labels to this message."""
-        super().with_labels(**labels)
-        return self
-
-    def with_task_id(self, task_id: str | None) -> Self:
-        """Give the message an id of the caller's choice."""
-        super().with_task_id(task_id)
-        return self
-
-    def with_schedule_id(self, schedule_id: str) -> Self:
-        """Give the schedule an id of the caller's choice."""
-        super().with_schedule_id(schedule_id)
-        return self
-
-    def with_broker(self, broker: AsyncBroker) -> Self:
-        """Send through another broker."""
-        super().with_broker(broker)
-        return self
-
-    async def kiq(self, /, *args: P.args, **kwargs: P.kwargs) -> Enqueued[R]:
-        """Check the arguments and send the task.
-
-        Returns:
-            A handle that waits for the result.
-
-        Raises:
-            InvalidArgumentsError: an argument is missing, unknown or of a wrong type;
-                nothing was sent.
-            taskiq.SendTaskError: the broker did not take the message.
-        """
-        sent_args, sent_kwargs = self._definition.arguments.dump(args, kwargs)
-        taskiqs: Any = super()
-        return _enqueued(await taskiqs.kiq(*sent_args, **sent_kwargs))
-
-    async def schedule_by_cron(
-        self, source: ScheduleSource, cron: str | CronSpec, *args: P.args, **kwargs: P.kwargs
-    ) -> Schedule[R]:
-        """Check the arguments and have the task sent whenever `cron` matches.
-
-        Args:
-            source: where the schedule is kept.
-            cron: a cron expression or Taskiq's `CronSpec`.
-            *args: the task's arguments.
-            **kwargs: the task's keyword arguments.
-
-        Raises:
-            InvalidArgumentsError: the arguments don't fit the task; nothing was scheduled.
-        """
-        sent_args, sent_kwargs = self._definition.arguments.dump(args, kwargs)
-        taskiqs: Any = super()
-        return Schedule(await taskiqs.schedule_by_cron(source, cron, *sent_args, **sent_kwargs))
-
-    async def schedule_by_interval(
-        self, source: ScheduleSource, interval: int | timedelta, *args: P.args, **kwargs: P.kwargs
-    ) -> Schedule[R]:
-        """Check the arguments and have the task sent every `interval` (seconds, if a number).
-
-        Raises:
-            InvalidArgumentsError: the arguments don't fit the task; nothing was scheduled.
-        """
-        sent_args, sent_kwargs = self._definition.arguments.dump(args, kwargs)
-        taskiqs: Any = super()
-        return Schedule(
-            await taskiqs.schedule_by_interval(source, interval, *sent_args, **sent_kwargs)
-        )
-
-    async def schedule_by_time(
-        self, source: ScheduleSource, time: datetime, *args: P.args, **kwargs: P.kwargs
-    ) -> Schedule[R]:
-        """Check the arguments and have the task sent once, at `time`.
-
-        Raises:
-            InvalidArgumentsError: the arguments don't fit the task; nothing was scheduled.
-        """
-        sent_args, sent_kwargs = self._definition.arguments.dump(args, kwargs)
-        taskiqs: Any = super()
-        return Schedule(await taskiqs.schedule_by_time(source, time, *sent_args, **sent_kwargs))
 
 
 class Task(AsyncTaskiqDecoratedTask[P, Any], Generic[P, R]):
@@ -225,15 +97,40 @@ class Task(AsyncTaskiqDecoratedTask[P, Any], Generic[P, R]):
         Raises:
             InvalidArgumentsError: an argument is missing, unknown or of a wrong type;
                 nothing was sent.
-            taskiq.SendTaskError: the broker did not take the message.
+            NotSentError: the broker did not take the message.
         """
         return await self.kicker().kiq(*args, **kwargs)
 
-    def kicker(self) -> Kicker[P, R]:
-        """Give a sending to change before it is done: labels, id, broker."""
+    def kicker(self, *, idempotency_key: str | None = None) -> Kicker[P, R]:
+        """Give a sending to change before it is done: labels, id, broker.
+
+        Args:
+            idempotency_key: what the sending is about, such as `"order-5"`. However often the
+                task is sent with it, it runs once; all handles have the one result.
+
+        Raises:
+            TaskOptionError: the broker can't send a message once.
+        """
         labels = dict(self.labels)
         labels.pop("schedule", None)  # the scheduler's business, and no part of a message
-        return Kicker(self._definition, self.broker, labels)
+        kicker: Kicker[P, R] = Kicker(self._definition, self.broker, labels)
+        if idempotency_key is None:
+            return kicker
+        if not sends_once(self.broker):
+            reason = f"{type(self.broker).__name__} can't send a message once"
+            remedy = "use the broker of a sqlite://, redis:// or nats:// URL"
+            raise TaskOptionError("idempotency_key", f"{reason}; {remedy}")
+        return kicker.with_task_id(uuid5(_KEYS, f"{self.task_name}\n{idempotency_key}").hex)
+
+    def enqueued(self, task_id: str) -> Enqueued[R]:
+        """Give the handle of a sending of this task by its id, as `kiq` has given it.
+
+        Args:
+            task_id: the id of the message, which another request may have sent. Whether
+                there is one, and whether it is of this task, only the result will tell.
+        """
+        backend: AsyncResultBackend[Any] = self.broker.result_backend
+        return Enqueued(task_id, backend, load=self._definition.load_result)
 
     def probe(self) -> ArgumentsWire:
         """Read the parameters of messages, and keep nothing of it.
@@ -253,6 +150,27 @@ class Task(AsyncTaskiqDecoratedTask[P, Any], Generic[P, R]):
             UnresolvableTasksError: an annotation can't be used.
         """
         return self._definition.arguments.dump(args, kwargs)
+
+    def received(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Check the arguments of a message, and give them in the types of the task.
+
+        Raises:
+            InvalidArgumentsError: they don't fit.
+            UnresolvableTasksError: an annotation can't be used.
+        """
+        return self._definition.arguments.load(args, kwargs)
+
+    def returned(self, form: Any) -> R:
+        """Give the value that a stored result holds, in the type of the return annotation.
+
+        Raises:
+            InvalidResultError: it does not fit.
+            UnresolvableTasksError: the annotation can't be used.
+        """
+        value: R = self._definition.load_result(form)
+        return value
 
     async def run(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the task here and now, with its dependencies resolved and without a broker.
@@ -336,7 +254,7 @@ def _target(task: Task[Any, Any], definition: Definition) -> Callable[..., Any]:
     """What Taskiq's receiver calls, until the task is written out as one function."""
 
     async def target(*args: Any, **kwargs: Any) -> Any:
-        returned = await definition.run(args, kwargs, current_context())
+        returned = await definition.receive(args, kwargs, current_context())
         if (written := definition.written_out(target)) is not None:
             task.original_func = _shown_as(definition.func, written)
         return definition.results.dump(returned)
@@ -352,7 +270,3 @@ def _shown_as(func: Callable[..., Any], target: Callable[..., Any]) -> Callable[
     target.__annotations__ = {}
     target.__signature__ = Signature()  # type: ignore[attr-defined]
     return target
-
-
-def _enqueued(sent: AsyncTaskiqTask[Any]) -> Enqueued[Any]:
-    return Enqueued(sent.task_id, sent.result_backend, sent.return_type)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
@@ -11,10 +12,13 @@ from typing import Any, Protocol, TypeAlias
 
 from anyio import fail_after
 from taskiq import AsyncBroker
+from taskiq.serializers import PickleSerializer
 
 from fastask.unwinding import Unwinding
 
 __all__ = ["BrokerLifecycle", "Supervisor", "inside_lifespan"]
+
+logger: logging.Logger = logging.getLogger("fastask.brokers")
 
 Moving: TypeAlias = Callable[[], Awaitable[Any]]
 
@@ -85,6 +89,11 @@ class BrokerLifecycle:
         A process that was forked has inherited the object, and not what it has opened.
         """
         return self._pid == os.getpid()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether this process was told to stop."""
+        return self.stopping is not None and self.stopping.is_set()
 
     def serve(self, step: str, app: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
         """Have an app started after the broker and stopped before it, in a worker.
@@ -206,6 +215,7 @@ class BrokerLifecycle:
             vars(self).update(former)
 
     async def _bring_up(self) -> None:
+        _warn_of_pickle(self._broker)
         async with Unwinding() as opening:
             await opening.enter("shutdown of the broker", self._running())
             if self._broker.is_worker_process:
@@ -229,3 +239,16 @@ class BrokerLifecycle:
             # Shielded, as a cancelled scope would not let the broker say goodbye.
             with fail_after(timeout, shield=True):
                 await self._stop()
+
+
+def _warn_of_pickle(broker: AsyncBroker) -> None:
+    """Tell of results that are unpickled, as with taskiq-redis's defaults (taskiq-redis 1.2)."""
+    backend: Any = broker.result_backend
+    for name, owner in (("results", backend), ("messages", broker)):
+        if isinstance(getattr(owner, "serializer", None), PickleSerializer):
+            logger.warning(
+                "%s unpickles %s, so whoever can write there can run code here; "
+                "give it another serializer, such as taskiq.serializers.JSONSerializer()",
+                type(owner).__name__,
+                name,
+            )

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import sys
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,12 +26,16 @@ from taskiq import (
     BrokerMessage,
     TaskiqEvents,
 )
+from taskiq.abc.formatter import TaskiqFormatter
 from taskiq.brokers.inmemory_broker import InmemoryResultBackend
 from taskiq.receiver import Receiver
 from taskiq.result import TaskiqResult
 from taskiq.utils import maybe_awaitable
 
+from fastask.brokers.deployment import warning_on_embedded
+from fastask.brokers.once import SentOnce
 from fastask.brokers.unknown import RefusingTask
+from fastask.brokers.unreadable import CheckedFormatter
 from fastask.exceptions import EmbeddedBrokerError
 from fastask.masking import in_full
 
@@ -66,9 +72,14 @@ class MemoryBroker(AsyncBroker):
         drain_timeout: seconds to wait for queued and running tasks at shutdown.
         max_results: how many results are kept; the oldest are dropped.
 
+    Attributes:
+        sends_once: it drops a message whose id its sender has chosen and sent before.
+
     Raises:
         ValueError: `max_tasks` is below 1.
     """
+
+    sends_once: bool = True
 
     def __init__(
         self, *, max_tasks: int = 100, drain_timeout: float = 10.0, max_results: int = 10_000
@@ -79,6 +90,7 @@ class MemoryBroker(AsyncBroker):
         self.result_backend: MemoryResults = MemoryResults(max_stored_results=max_results)
         self.max_tasks = max_tasks
         self.drain_timeout = drain_timeout
+        self._once = SentOnce()
         self._queue: deque[BrokerMessage] = deque()
         self._running: dict[asyncio.Task[None], str] = {}
         self._changed: asyncio.Event | None = None
@@ -100,6 +112,8 @@ class MemoryBroker(AsyncBroker):
 
     async def kick(self, message: BrokerMessage) -> None:
         """Queue a message, or execute it where no lifespan runs."""
+        if self._once.is_repeated(message):
+            return
         if self._loop is None:
             await self._started(message)
         elif self._loop is asyncio.get_running_loop():
@@ -126,6 +140,8 @@ class MemoryBroker(AsyncBroker):
             yield
             return
         logger.info("tasks run in this process; what has not run when it ends is lost")
+        if warning := warning_on_embedded(sys.argv, os.environ):
+            logger.warning("%s", warning)
         self._loop = asyncio.get_running_loop()
         try:
             yield
@@ -218,6 +234,8 @@ class MemoryBroker(AsyncBroker):
 
     @cached_property
     def _receiver(self) -> Receiver:
+        # Not before the user has chosen one.
+        self.formatter: TaskiqFormatter = CheckedFormatter.around(self)
         return Receiver(self, max_async_tasks=self.max_tasks, run_startup=False)
 
     async def _fire(self, event: TaskiqEvents) -> None:

@@ -8,12 +8,15 @@ from typing import Any
 
 from anyio import CancelScope
 from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask, NoResultError
+from taskiq.acks import AcknowledgeType
 from taskiq.kicker import AsyncKicker
 
+from fastask.brokers.unreadable import INVALID_MESSAGE
 from fastask.context import current_context
-from fastask.exceptions import UnknownTaskError
+from fastask.exceptions import DeadLetterError, InvalidMessageError, UnknownTaskError
+from fastask.shortening import in_one_line, shortened
 
-__all__ = ["RefusingTask", "UnknownTasks"]
+__all__ = ["RefusingTask", "UnknownTasks", "dead_letter"]
 
 logger: logging.Logger = logging.getLogger("fastask.worker")
 
@@ -21,6 +24,8 @@ Found = AsyncTaskiqDecoratedTask[Any, Any] | None
 
 _HAND_BACKS = 10
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 4.0  # seconds
+_SHOWN = 200  # characters of what another client has sent
+_DEAD_LETTER = "fastask:dead_letter"  # the task that fails in the place of one that was given up
 _COUNT = "X-Taskiq-requeue"  # the label in which Taskiq's `Context.requeue` counts, too
 
 
@@ -64,21 +69,59 @@ class UnknownTasks:
         if count == 0:
             logger.warning(
                 "no task is named %r here; message %s is handed back for other workers",
-                context.message.task_name,
-                context.message.task_id,
+                shortened(context.message.task_name, _SHOWN),
+                in_one_line(context.message.task_id, _SHOWN),
             )
         again = AsyncKicker[Any, Any](context.message.task_name, self._broker, {})
         again = again.with_task_id(context.message.task_id)
-        again = again.with_labels(**context.message.labels, **{_COUNT: count + 1})
+        labels = {name: value for name, value in context.message.labels.items() if name != "delay"}
+        again = again.with_labels(**labels, **{_COUNT: count + 1})
         # Shielded from the timeout of the task, which is about its run.
         with CancelScope(shield=True):
             await self._pause(min(_FIRST_PAUSE * 2**count, _LONGEST_PAUSE))
             await again.kiq(*context.message.args, **context.message.kwargs)
+            if context.is_ackable:  # with `ack_type="manual"` nobody else would
+                await context.ack()
         raise NoResultError
+
+
+def dead_letter(broker: AsyncBroker, data: bytes, starts: int) -> bytes | None:
+    """Give the message of a task that fails, in the place of one that is given up.
+
+    Args:
+        broker: the broker, which reads and writes messages.
+        data: the message that is given up.
+        starts: how often its task was started.
+
+    Returns:
+        Nothing if nobody can be told, as the message has no id.
+    """
+    try:
+        message = broker.formatter.loads(data)
+    except Exception:  # noqa: BLE001 - a serializer may raise anything
+        return None
+    logger.error(
+        "task %s (%s) was started %d times and never came to an end; it is a dead letter now",
+        in_one_line(message.task_name, _SHOWN),
+        in_one_line(message.task_id, _SHOWN),
+        starts,
+    )
+    failing = message.model_copy(
+        update={
+            "task_name": _DEAD_LETTER,
+            "labels": {"ack_type": AcknowledgeType.WHEN_SAVED.value},
+            "labels_types": None,
+            "args": [in_one_line(message.task_name, _SHOWN), starts],
+            "kwargs": {},
+        }
+    )
+    return broker.formatter.dumps(failing).message
 
 
 class RefusingTask(AsyncTaskiqDecoratedTask[Any, Any]):
     """Stands for a task that is not there: it fails and names similar ones.
+
+    For a message that is no good it fails with what is wrong with that.
 
     Args:
         broker: the broker whose tasks are there.
@@ -98,6 +141,12 @@ class RefusingTask(AsyncTaskiqDecoratedTask[Any, Any]):
         self.original_func: Callable[..., Any] = self._refuse
 
     async def _refuse(self, *args: Any, **kwargs: Any) -> None:
+        if self.task_name == INVALID_MESSAGE:
+            is_ours = len(args) == 2  # anybody can send to this name
+            task, reason = args if is_ours else (self.task_name, "its task has no such arguments")
+            raise InvalidMessageError(str(task), str(reason))
+        if self.task_name == _DEAD_LETTER and len(args) == 2 and isinstance(args[1], int):
+            raise DeadLetterError(str(args[0]), args[1])
         if self._before is not None:
             await self._before()
         near = _near(self.task_name, list(self.broker.get_all_tasks()))

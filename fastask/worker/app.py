@@ -6,12 +6,17 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from taskiq import InMemoryBroker
+from taskiq.brokers.inmemory_broker import InmemoryResultBackend
+
 from fastask.brokers.memory import MemoryBroker
 from fastask.exceptions import EmbeddedBrokerError, UnresolvableTasksError
+from fastask.failures import FailureMiddleware
 from fastask.lifespan import AppLifespan
 from fastask.program import Program
 from fastask.task import Task
 from fastask.unwinding import Unwinding
+from fastask.worker.logs import ShortRecords
 from fastask.worker.report import described
 from fastask.worker.supervision import Supervision
 
@@ -34,9 +39,13 @@ class Worker:
 
     def install(self) -> None:
         """Have the app started when Taskiq starts the broker of a worker."""
-        lifecycle = self._program.lifecycle
+        ShortRecords.install()  # here, since clients log what they send, too
+        lifecycle, broker = self._program.lifecycle, self._program.broker
+        is_stored = not isinstance(broker.result_backend, InmemoryResultBackend)
+        if isinstance(broker, InMemoryBroker) and is_stored:  # it needs no worker
+            FailureMiddleware.install(broker)
         if lifecycle.supervisor is None:
-            lifecycle.supervisor = Supervision(self._program.broker, lifecycle)
+            lifecycle.supervisor = Supervision(broker, lifecycle)
         lifecycle.serve(f"shutdown of {self._program.reference}", self._running)
 
     @asynccontextmanager

@@ -7,9 +7,10 @@ import os
 import signal
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from taskiq.cli.worker.args import WorkerArgs
+if TYPE_CHECKING:
+    from taskiq.cli.worker.args import WorkerArgs
 
 __all__ = ["Manager"]
 
@@ -39,7 +40,12 @@ class Manager(NamedTuple):
         parent, current = multiprocessing.parent_process(), multiprocessing.current_process()
         # What the process was started with is private (CPython 3.8 to 3.14).
         args: Any = getattr(current, "_kwargs", {}).get("args")
-        if parent is None or parent.pid is None or not isinstance(args, WorkerArgs):
+        if parent is None or parent.pid is None or args is None:
+            return None
+        # Only a worker needs it, and it loads argparse, which no web process should wait for.
+        from taskiq.cli.worker.args import WorkerArgs  # noqa: PLC0415
+
+        if not isinstance(args, WorkerArgs):
             return None
         return cls(parent.pid, os.getppid(), int(current.name.rpartition("-")[2]), args)
 

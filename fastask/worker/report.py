@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import sysconfig
 import traceback
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import taskiq
 from taskiq import AsyncBroker
 
+from fastask.brokers.durable import DurableBroker
 from fastask.masking import masked
 
 __all__ = ["described", "failure"]
-
-_LIBRARIES = (
-    *(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")),
-    str(Path(taskiq.__file__).parents[1].resolve()),
-    str(Path(__file__).parents[1].resolve()),
-)
 
 
 def described(broker: AsyncBroker) -> str:
     """Give a broker's class, and what it says of its address, without passwords."""
     given = vars(broker)
+    if isinstance(broker, DurableBroker):
+        return f"{type(broker).__name__} ({broker.address}, queue {broker.settings.queue})"
     parts = [
         f"{name} {masked(str(given[name]))}"
         for name in ("url", "servers", "dsn", "queue_name", "subject")
@@ -53,7 +51,15 @@ def _place(error: BaseException) -> str:
     while link is not None:
         for frame in reversed(traceback.extract_tb(link.__traceback__)):
             file = str(Path(frame.filename).resolve())
-            if not frame.filename.startswith("<") and not file.startswith(_LIBRARIES):
+            if not frame.filename.startswith("<") and not file.startswith(_libraries()):
                 return f"{frame.filename}:{frame.lineno}, in {frame.name}"
         link = link.__cause__ or link.__context__
     return ""
+
+
+@cache
+def _libraries() -> tuple[str, ...]:
+    """Where code lives that is not the user's; looked up when something fails, not before."""
+    paths: list[Any] = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
+    roots = [Path(taskiq.__file__).parents[1], Path(__file__).parents[1]]
+    return tuple(str(Path(path).resolve()) for path in (*paths, *roots))

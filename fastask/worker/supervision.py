@@ -13,10 +13,15 @@ from typing import NoReturn
 
 from taskiq import AsyncBroker
 
+from fastask.brokers.durable import DurableBroker
+from fastask.brokers.keeping import ResultKeeper
 from fastask.brokers.lifecycle import BrokerLifecycle, Moving
 from fastask.brokers.unknown import UnknownTasks
+from fastask.brokers.unreadable import InvalidMessages
 from fastask.exceptions import AppImportError, EmbeddedBrokerError, UnresolvableTasksError
+from fastask.failures import FailureMiddleware
 from fastask.masking import in_full, masked
+from fastask.worker.logs import ShortRecords
 from fastask.worker.manager import Manager
 from fastask.worker.report import failure
 from fastask.worker.signals import StopSignals
@@ -55,6 +60,8 @@ class Supervision:
         self._manager: Manager | None = None
         self._signals: StopSignals | None = None
         self._unknown = UnknownTasks(broker, lifecycle.pause)
+        self._invalid = InvalidMessages(broker)
+        self._results = ResultKeeper(broker, lifecycle)
         self._watching: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[bool] | None = None
 
@@ -68,12 +75,20 @@ class Supervision:
         if self._manager is None:
             await bring_up()
         else:
+            if isinstance(self._broker, DurableBroker):
+                # Without a limit, Taskiq's is none or negative.
+                limit = self._manager.args.max_async_tasks or 0
+                self._broker.inbox.max_running = limit if limit > 0 else sys.maxsize
             self._signals = StopSignals()
             self._signals.install()
             self._lifecycle.stopping = self._signals.received
             self._watching = asyncio.create_task(_stop_without(self._manager))
             await self._attempt(bring_up, self._manager, self._signals)
         self._unknown.install()
+        self._invalid.install()
+        self._results.install()
+        FailureMiddleware.install(self._broker)
+        ShortRecords.install()  # again, as what has loggers may have been loaded since
 
     async def stop(self, bring_down: Moving) -> None:
         """Cancel what Taskiq no longer waits for, and stop the worker.
@@ -82,6 +97,9 @@ class Supervision:
             BaseException: what the shutdown raises.
         """
         self._unknown.remove()
+        self._invalid.remove()
+        self._results.remove()
+        FailureMiddleware.remove(self._broker)
         has_left_something = True
         try:
             has_left_something = await abandon(self._broker)

@@ -1,0 +1,1 @@
+"""What travels: arguments, results and errors, in JSON."""

@@ -1,0 +1,226 @@
+"""The arguments of a task on the wire: bound and checked by their annotations.
+
+One validator for a task checks all arguments at once, in the caller and again in the
+worker.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Optional
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ArgsKwargs
+
+from fastask.exceptions import InvalidArgumentsError
+from fastask.markers import ParameterSpec
+from fastask.wire.envelope import UnreadableEnvelopeError, is_envelope
+from fastask.wire.problems import kind_of_value, problem, problems_of
+from fastask.wire.values import ARBITRARY, PLAIN, UnsendableError, ValueWire
+from fastask.wire.writing import is_portable
+
+__all__ = ["ArgumentsWire"]
+
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_BY_KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+class ArgumentsWire:
+    """The arguments of one task.
+
+    Args:
+        task: the task's name, for errors.
+        specs: the parameters that a message carries.
+        injected: names that no message may carry.
+
+    Attributes:
+        exact: the types of a call by position that is right without a further check.
+
+    Raises:
+        pydantic.PydanticUserError: an annotation that pydantic has no schema for.
+    """
+
+    def __init__(
+        self, task: str, specs: Sequence[ParameterSpec], injected: Iterable[str] = ()
+    ) -> None:
+        self._task = task
+        self._injected = frozenset(injected)
+        parameters = [_sent(spec) for spec in specs]
+        binder: Any = _binder(parameters)
+        self._validator: TypeAdapter[Any] = TypeAdapter(binder, config=ARBITRARY)
+        self._wires = {sent.name: ValueWire(sent.annotation) for sent in parameters}
+        self._positional = [sent.name for sent in parameters if sent.kind in _BY_POSITION]
+        self._keywords = {sent.name for sent in parameters if sent.kind in _BY_KEYWORD}
+        variadic = {sent.kind: sent.name for sent in parameters}
+        self._more = variadic.get(inspect.Parameter.VAR_POSITIONAL, "")
+        self._more_named = variadic.get(inspect.Parameter.VAR_KEYWORD, "")
+        self._exact = [_exact_type(spec) for spec in specs]
+        # Types of a call that needs no further look; `None` is the type of no value.
+        is_plain = len(self._positional) == len(specs)
+        self.exact: list[type | None] = self._exact if is_plain else [None]
+        # By how many come by position, the types of those that come by name.
+        pairs = [(spec.name, kind) for spec, kind in zip(specs, self._exact, strict=True)]
+        self._rest = [dict(pairs[given:]) for given in range(len(self._positional) + 1)]
+
+    def dump(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Check a call and give its arguments in the form in which they travel.
+
+        Raises:
+            InvalidArgumentsError: an argument is missing, unknown, given twice, of a wrong
+                type, or injected; or a value would not arrive as it is.
+        """
+        if self._fits(args, kwargs):
+            if all(map(is_portable, args)) and all(map(is_portable, kwargs.values())):
+                return list(args), dict(kwargs)
+            return self._each(args, kwargs, ValueWire.dump, "unsendable")
+        return self._each(*self._checked(args, kwargs), ValueWire.dump, "unsendable")
+
+    def load(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Check the arguments of a message and give them in the types of the task.
+
+        Raises:
+            InvalidArgumentsError: an argument is missing, unknown, given twice, of a wrong
+                type, injected, or in an envelope that nobody has written like this.
+        """
+        if self._fits(args, kwargs):
+            return tuple(args), dict(kwargs)
+        if any(map(is_envelope, args)) or any(map(is_envelope, kwargs.values())):
+            args, kwargs = self._each(args, kwargs, ValueWire.read, "unreadable")
+        return self._checked(args, kwargs)
+
+    def check(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Check the arguments of a call and give them in the types of the task.
+
+        Raises:
+            InvalidArgumentsError: an argument is missing, unknown, given twice, of a wrong
+                type, or injected.
+        """
+        if self._fits(args, kwargs):
+            return tuple(args), dict(kwargs)
+        return self._checked(args, kwargs)
+
+    def _checked(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if not self._injected.isdisjoint(kwargs):
+            raise self._forged(kwargs)
+        try:
+            positional, named = self._validator.validate_python(
+                ArgsKwargs(tuple(args), dict(kwargs)), by_alias=True, by_name=True
+            )
+        except ValidationError as error:
+            raise self._misfit(error) from None
+        if unknown := kwargs.keys() - named.keys():  # such as an alias, which is a route's
+            words = "Unexpected keyword argument"
+            problems = [problem("unexpected_keyword_argument", name, words) for name in unknown]
+            raise InvalidArgumentsError(self._task, problems)
+        # Defaults stay the function's own: a message holds what the caller gave.
+        given = {name: value for name, value in named.items() if name in kwargs}
+        return positional[: len(args)], given
+
+    def _each(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        change: Callable[[ValueWire, Any], Any],
+        kind: str,
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Change each argument by the wire of its parameter, and tell all problems at once."""
+        problems: list[dict[str, Any]] = []
+
+        def changed(name: str, parameter: str, value: Any) -> Any:
+            if parameter not in self._wires:
+                return value  # one too many: `check` refuses it
+            try:
+                return change(self._wires[parameter], value)
+            except (UnreadableEnvelopeError, UnsendableError) as error:
+                problems.append(problem(kind, name, str(error), kind_of_value(value)))
+
+        slots = zip(self._slots(), args, strict=False)
+        named = [(name, name if name in self._keywords else self._more_named) for name in kwargs]
+        positional = [changed(name, name, value) for name, value in slots]
+        by_keyword = {name: changed(name, slot, kwargs[name]) for name, slot in named}
+        if problems:
+            raise InvalidArgumentsError(self._task, problems)
+        return positional, by_keyword
+
+    def _fits(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Whether all parameters are given, once, in values of their very types."""
+        if not kwargs:
+            return [*map(type, args)] == self.exact
+        given = len(args)
+        if given > len(self._positional):
+            return False
+        types = {name: type(value) for name, value in kwargs.items()}
+        return types == self._rest[given] and [*map(type, args)] == self._exact[:given]
+
+    def _slots(self) -> Iterator[str]:
+        """Name the parameters that positional arguments are for."""
+        yield from self._positional
+        while True:
+            yield self._more
+
+    def _forged(self, kwargs: Mapping[str, Any]) -> InvalidArgumentsError:
+        message = "is injected by the worker and can't be sent; leave it out"
+        forged = [name for name in kwargs if name in self._injected]
+        problems = [problem("injected", name, message) for name in forged]
+        return InvalidArgumentsError(self._task, problems)
+
+    def _misfit(self, error: ValidationError) -> InvalidArgumentsError:
+        problems, more = problems_of(error)
+        for one in problems:
+            one["loc"] = self._named(one["loc"])
+        return InvalidArgumentsError(self._task, problems, more)
+
+    def _named(self, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+        """Name a positional argument instead of counting it."""
+        first, *rest = loc or ("arguments",)
+        if isinstance(first, int) and first < len(self._positional):
+            return (self._positional[first], *rest)
+        return (first, *rest)
+
+
+def _binder(parameters: Sequence[inspect.Parameter]) -> Callable[..., Any]:
+    """A function with the message's parameters that gives back what it is called with."""
+
+    def bind(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return args, kwargs
+
+    bind.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    bind.__annotations__ = {sent.name: sent.annotation for sent in parameters}
+    return bind
+
+
+def _sent(spec: ParameterSpec) -> inspect.Parameter:
+    """A parameter as the message sees it: constraints count, markers have no effect."""
+    annotation = spec.parameter.annotation
+    if spec.field is not None:
+        constraints = tuple(spec.field.metadata)
+        annotation = Annotated[(spec.annotation, *constraints)] if constraints else spec.annotation
+    if annotation is inspect.Parameter.empty:
+        annotation = Any
+    default: Any = inspect.Parameter.empty
+    if spec.has_default and not spec.is_variadic:
+        default = None  # never used as a value, see `ArgumentsWire._checked`
+        if spec.parameter.default is None:
+            annotation = Optional[annotation]  # noqa: UP045 - made at run time, of anything
+    return spec.parameter.replace(annotation=annotation, default=default)
+
+
+def _exact_type(spec: ParameterSpec) -> type | None:
+    """The type whose very values a parameter takes without a check."""
+    plain = spec.parameter.kind in _BY_KEYWORD
+    return _plain_type(spec.parameter.annotation) if plain and spec.field is None else None
+
+
+def _plain_type(annotation: Any) -> type | None:
+    if annotation is None:
+        return type(None)
+    return annotation if isinstance(annotation, type) and annotation in PLAIN else None
