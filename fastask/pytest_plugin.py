@@ -1,0 +1,260 @@
+"""The pytest plugin: a `tasks` fixture, a marker, and what was sent in the report of a failure."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib
+import importlib.util
+import inspect
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from fastask.testing.session import Session
+    from fastask.testing.tasks import AsyncTasks, Tasks
+
+__all__ = ["tasks"]
+
+_INI = "fastask_app"
+_OPTIONS = ("run", "raise_errors", "lifespan")
+
+_GIVEN = pytest.StashKey[Any]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of the ini file."""
+    parser.addini(_INI, "the FastTask of the app under test, such as 'app:ft'", default="")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
+    config.addinivalue_line(
+        "markers",
+        "fastask(run='inline', raise_errors=True, lifespan=True): what ft.testing() is told for "
+        "the `tasks` fixture of this test; it gets the fixture even if it does not name it",
+    )
+
+
+@pytest.fixture
+def tasks(request: pytest.FixtureRequest) -> Generator[Tasks | AsyncTasks, None, None]:
+    """The tasks of this test, in memory: `Tasks`, or `AsyncTasks` in a coroutine function."""
+    from fastask.testing.tasks import AsyncTasks  # noqa: PLC0415 - only where it is used
+
+    item = request.node
+    options = _told(item)
+    fast_task = _fast_task(request.config)
+    try:
+        testing = fast_task.testing(**options)
+    except ValueError as error:
+        raise _misfit(item, options, str(error)) from None
+    with testing as entered:
+        given: Tasks | AsyncTasks = entered
+        if inspect.iscoroutinefunction(getattr(*_place(item))):
+            given = AsyncTasks(entered.session)
+        item.stash[_GIVEN] = given
+        yield given
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Set `tasks` up before the other fixtures of a test, also where only the marker asks for it.
+
+    So whatever they send is sent in memory. Fixtures of several tests stay outside.
+    """
+    if not isinstance(item, pytest.Function):
+        return
+    # Private in pytest (9.0), and the only place that tells the scopes of a test's fixtures.
+    known = item._fixtureinfo.name2fixturedefs
+    if "tasks" in item.fixturenames:
+        if "tasks" in known and known["tasks"][-1].func.__module__ != __name__:
+            return  # the project has one of its own
+    elif item.get_closest_marker("fastask") is None:
+        return
+    # A new list, since the tests of other parameters share this one.
+    names = [name for name in item.fixturenames if name != "tasks"]
+    own = (n for n, name in enumerate(names) if name in known and _is_own(known[name][-1]))
+    names.insert(next(own, len(names)), "tasks")
+    item.fixturenames = names
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, Any, Any]:
+    """Have the lifespan entered in the event loop of the test, if a coroutine fixture needs it."""
+    given = request.node.stash.get(_GIVEN, None)
+    function = fixturedef.func
+    is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+    if given is None or not is_async or not _is_own(fixturedef) or not _is_async(given):
+        return (yield)
+    given.session.thread = threading.get_ident()
+    try:
+        return (yield)
+    finally:
+        given.session.thread = None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Raise the errors that the test has not looked at, as part of the test."""
+    with _within_lifespan(item):
+        try:
+            result = yield
+        except BaseException as error:
+            _check(item, error)
+            raise
+    _check(item, None)
+    return result
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Leave a lifespan that a fixture's task has entered for a test that was not called."""
+    try:
+        if (given := item.stash.get(_GIVEN, None)) is not None:
+            _leave(given.session)
+    finally:
+        result = yield
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """List what was sent, where a test fails."""
+    report = yield
+    given = item.stash.get(_GIVEN, None)
+    if given is not None:
+        if report.failed and (sent := str(given)):
+            report.sections.append(("fastask tasks", sent))
+        if call.when == "teardown":
+            del item.stash[_GIVEN]  # items live as long as the run
+    return report
+
+
+def _check(item: pytest.Item, error: BaseException | None) -> None:
+    given = item.stash.get(_GIVEN, None)  # also of a test that asks for the fixture in its body
+    if given is not None:
+        given.session.check(error)
+
+
+def _is_own(fixturedef: pytest.FixtureDef[Any]) -> bool:
+    """Whether each test has one of its own of a fixture."""
+    return fixturedef.scope == "function"
+
+
+def _is_async(given: Tasks | AsyncTasks) -> bool:
+    from fastask.testing.tasks import AsyncTasks  # noqa: PLC0415 - only where it is used
+
+    return isinstance(given, AsyncTasks)
+
+
+def _place(item: Any) -> tuple[Any, str]:
+    """Give the object and the attribute that hold the test function."""
+    inner = getattr(item.obj, "hypothesis", None)
+    return (item, "obj") if inner is None else (inner, "inner_test")
+
+
+@contextmanager
+def _within_lifespan(item: Any) -> Iterator[None]:
+    """Have a coroutine function run within the lifespan, in one event loop, by any plugin."""
+    given = item.stash.get(_GIVEN, None)
+    if given is None or not _is_async(given):
+        yield
+        return
+    owner, name = _place(item)
+    function = getattr(owner, name)
+    setattr(owner, name, _served(function, given.session))
+    try:
+        yield
+    finally:
+        setattr(owner, name, function)  # the item may be run again, with another session
+
+
+def _served(test: Callable[..., Awaitable[Any]], session: Session) -> Any:
+    """Give a coroutine function that enters and leaves the lifespan around a test."""
+
+    @functools.wraps(test)
+    async def served(*args: Any, **kwargs: Any) -> Any:
+        if session.loop not in (None, asyncio.get_running_loop()):
+            # That of a fixture, which stands still while the test runs.
+            await asyncio.to_thread(_leave, session)
+        await session.enter_lifespan()
+        try:
+            result = await test(*args, **kwargs)
+        except BaseException as error:
+            await session.leave_lifespan(error)
+            raise
+        await session.leave_lifespan()
+        session.check(None)
+        return result
+
+    return served
+
+
+def _leave(session: Session) -> None:
+    """Leave the lifespan in an event loop that stands still, if it was entered in one."""
+    loop = session.loop
+    if loop is not None and not loop.is_running() and not loop.is_closed():
+        loop.run_until_complete(session.leave_lifespan())
+
+
+def _fast_task(config: pytest.Config) -> Any:
+    from fastask.app import FastTask  # noqa: PLC0415 - only where it is used
+
+    path: str = config.getini(_INI)
+    module, colon, attribute = path.partition(":")
+    if not (module and colon and attribute):
+        raise pytest.UsageError(
+            f"{_INI} is {path!r}; name the FastTask of the app in the pytest configuration: "
+            f'{_INI} = "app:ft"'
+        )
+    try:
+        found: Any = _imported(module, config)
+        for name in attribute.split("."):
+            found = getattr(found, name)
+    except Exception as error:
+        raise pytest.UsageError(
+            f"{_INI} = {path!r} can't be had ({type(error).__name__}: {error}); check the name, "
+            "and that pytest's pythonpath has the folder of the module"
+        ) from error
+    if not isinstance(found, FastTask):
+        raise pytest.UsageError(
+            f"{_INI} = {path!r} is a {type(found).__name__}; name the FastTask of the app"
+        )
+    return found
+
+
+def _imported(module: str, config: pytest.Config) -> Any:
+    """Import a module, from the root folder of the tests if it is nowhere else."""
+    root = str(config.rootpath)
+    top = module.partition(".")[0]
+    if top not in sys.modules and root not in sys.path and importlib.util.find_spec(top) is None:
+        sys.path.insert(0, root)
+        config.add_cleanup(lambda: sys.path.remove(root) if root in sys.path else None)
+    return importlib.import_module(module)
+
+
+def _told(item: pytest.Item) -> dict[str, Any]:
+    """What the markers of a test, its class and its module say; the closest one wins."""
+    options: dict[str, Any] = {}
+    for marker in item.iter_markers("fastask"):
+        if marker.args or not marker.kwargs.keys() <= set(_OPTIONS):
+            told = f"it takes {', '.join(_OPTIONS)}, by keyword"
+            raise _misfit(item, marker.kwargs, told, marker.args)
+        options = {**marker.kwargs, **options}
+    return options
+
+
+def _misfit(
+    item: pytest.Item, options: Mapping[str, Any], told: str, args: tuple[Any, ...] = ()
+) -> pytest.UsageError:
+    given = ", ".join([*map(repr, args), *(f"{name}={value!r}" for name, value in options.items())])
+    return pytest.UsageError(f"@pytest.mark.fastask({given}) of {item.nodeid}: {told}")

@@ -1,0 +1,397 @@
+"""One time that `ft.testing()` is entered: everything in memory, then the former state back."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import ChainMap, deque
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from fastapi import FastAPI
+from taskiq import AckableMessage, AsyncBroker, BrokerMessage, TaskiqEvents
+from taskiq.receiver import Receiver
+from taskiq.utils import maybe_awaitable
+
+from fastask.brokers.lifecycle import inside_lifespan
+from fastask.brokers.unknown import RefusingTask
+from fastask.brokers.unreadable import CheckedFormatter
+from fastask.enqueued import Enqueued
+from fastask.lifespan import AppLifespan
+from fastask.program import Program
+from fastask.testing.loops import answered, finished, running_loop
+from fastask.testing.record import Record, RecordedResults, SentTask, due_at, loop_of, running
+from fastask.unwinding import Unwinding
+
+__all__ = ["Options", "Run", "Session"]
+
+T = TypeVar("T")
+Run: TypeAlias = Literal["inline", "later", "never"]
+
+_DEEPEST = 50  # tasks that run inline within each other
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `ft.testing(...)` was told.
+
+    Attributes:
+        run: when tasks are run.
+        raise_errors: whether errors that nobody has looked at are raised at the end.
+        lifespan: whether the app's lifespan is entered if no client does it.
+    """
+
+    run: Run = "inline"
+    raise_errors: bool = True
+    lifespan: bool = True
+
+    def __post_init__(self) -> None:
+        if self.run not in ("inline", "later", "never"):
+            raise ValueError(f"run must be 'inline', 'later' or 'never', not {self.run!r}")
+
+
+class Session:
+    """Puts methods in memory in the place of the broker's own, until it is closed.
+
+    Args:
+        program: the app and its broker.
+        lifespan: the app's lifespan.
+        options: what it was told.
+
+    Attributes:
+        record: what was sent.
+        program: the app and its broker.
+        loop: the event loop in which `enter_lifespan` was called, until it is left.
+        thread: the thread in whose event loop a task may enter the lifespan, instead of in one
+            that is started for it; the pytest plugin sets it, for fixtures that send.
+    """
+
+    def __init__(self, program: Program, lifespan: AppLifespan, options: Options) -> None:
+        self.program = program
+        self.record: Record = Record(program.broker)
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.thread: int | None = None
+        self._lifespan = lifespan
+        self._options = options
+        self._undo = ExitStack()
+        self._overrides: dict[Any, Any] = {}
+        self._all_overrides: ChainMap[Any, Any] = ChainMap(
+            dict(program.broker.dependency_overrides)
+        )
+        self._is_served = False
+        self._portals = ExitStack()
+        self._portal: BlockingPortal | None = None
+        self._opened = Unwinding()
+        self._opening = threading.Lock()
+        self._entering = asyncio.Lock()
+        self._receiver: Receiver | None = None
+        self._waiting: deque[tuple[SentTask, BrokerMessage]] = deque()
+        self._is_asked_for = False
+        self._is_left = False
+
+    def open(self, *, is_nested: bool) -> None:
+        """Switch to memory.
+
+        Args:
+            is_nested: whether another session of the broker is open, which has done so with
+                its start and stop. They are for both, as the lifespan is.
+
+        Raises:
+            AppImportError: the app can't be had.
+        """
+        with ExitStack() as undo:
+            if not is_nested:
+                lifecycle = self.program.lifecycle
+                undo.enter_context(lifecycle.replaced(self._startup, self._shutdown))
+            self._switch(undo)
+            self._undo = undo.pop_all()
+
+    def close(self) -> None:
+        """End the event loop that was started for tasks.
+
+        Raises:
+            BaseException: what the lifespan's shutdown raises, if it was entered there.
+        """
+        self._is_left = True
+        self._portals.close()
+
+    def restore(self) -> None:
+        """Switch back."""
+        self._undo.close()
+
+    def override(self, dependency: Callable[..., Any], replacement: Callable[..., Any]) -> None:
+        """Override a dependency of the app, also of one that a factory is yet to make."""
+        if not callable(replacement):
+            raise TypeError(
+                f"a dependency is overridden with a function, not with a "
+                f"{type(replacement).__name__}; write 'lambda: fake'"
+            )
+        self._overrides[dependency] = replacement
+        self.program.app.dependency_overrides[dependency] = replacement
+
+    def check(self, error: BaseException | None) -> None:
+        """Raise the errors that nobody has looked at; note them on an error that is raised.
+
+        Raises:
+            BaseExceptionGroup: those errors.
+        """
+        unseen = self.record.unseen_errors() if self._options.raise_errors else {}
+        for sent in self.record.sent:
+            sent.is_looked_at = True  # once is enough
+        if error is not None:
+            for name, one in unseen.items():
+                error.add_note(f"task {name} failed with {one!r}")
+        elif unseen:
+            names = ", ".join(unseen)
+            message = f"tasks failed, and the test has not looked at .error: {names}"
+            raise BaseExceptionGroup(message, list(unseen.values()))
+
+    async def enter_lifespan(self) -> None:
+        """Start the broker and the app here, unless somebody has, or nobody is to do it.
+
+        Raises:
+            BaseException: what the startup raises.
+        """
+        async with self._entering:
+            if not self._lifespan.is_running:  # a task of a fixture may have entered it
+                self._opened = await self._with_lifespan()
+                self.loop = asyncio.get_running_loop()
+
+    async def leave_lifespan(self, error: BaseException | None = None) -> None:
+        """Stop what `enter_lifespan` has started.
+
+        Args:
+            error: what the test raised.
+
+        Raises:
+            BaseException: that error, or else what the shutdown raises.
+        """
+        traceback = None if error is None else error.__traceback__
+        kind = None if error is None else type(error)
+        self.loop = None
+        await self._opened.moved().__aexit__(kind, error, traceback)
+
+    async def run_all(self, limit: int) -> list[SentTask]:
+        """Run what waits, and what that sends.
+
+        Args:
+            limit: how many runs are the most.
+
+        Raises:
+            TaskLoopError: there is no end of it within `limit` runs.
+        """
+        ran: list[SentTask] = []
+        while self._waiting:
+            sent, message = self._waiting.popleft()
+            if len(ran) >= limit:
+                self._waiting.clear()
+                raise loop_of(sent)
+            await self._run(sent, message)
+            ran.append(sent)
+        return ran
+
+    async def run_one(self, send: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """Send a task, run it at once, and give what it returns.
+
+        Raises:
+            BaseException: what it raises, or what sending it raises.
+        """
+        self._is_asked_for = True
+        try:
+            enqueued = await send()
+        finally:
+            self._is_asked_for = False
+        while (mine := self._waiting_of(enqueued.task_id)) is not None:  # again for retries
+            self._waiting.remove(mine)
+            await self._run(*mine)
+        if not isinstance(enqueued, Enqueued):  # of a task of Taskiq's own
+            enqueued = Enqueued(enqueued.task_id, enqueued.result_backend, enqueued.return_type)
+        return await enqueued.result()
+
+    def _waiting_of(self, task_id: str) -> tuple[SentTask, BrokerMessage] | None:
+        return next((each for each in self._waiting if each[0].id == task_id), None)
+
+    def block(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run something asynchronous from a test that is not.
+
+        Raises:
+            RuntimeError: it would wait for the event loop that it blocks.
+        """
+        loop = self._lifespan.loop
+        if self._is_left:
+            raise RuntimeError("this ft.testing() was left; use its tasks while it is entered")
+        if loop is None:
+            returned: T = self._open_portal().call(work)
+            return returned
+        if loop is running_loop():
+            raise RuntimeError(
+                "the app runs in the event loop of this test, which can't wait for itself; "
+                "write 'async with ft.testing() as tasks' and await it"
+            )
+        done: T = asyncio.run_coroutine_threadsafe(work(), loop).result()
+        return done
+
+    def _switch(self, undo: ExitStack) -> None:
+        # On the object itself, so that whoever holds the broker, its tasks or its result
+        # backend meets the test.
+        broker, adopt = self.program.broker, self.program.adopt
+        self._switch_app(undo, adopt)
+        replacements: dict[str, Any] = {
+            "kick": self._kick,
+            "find_task": partial(_found, broker, broker.find_task),
+            "formatter": CheckedFormatter.around(broker),
+            "result_backend": RecordedResults(self.record),
+            "dependency_overrides": self._all_overrides,
+        }
+        _replace(undo, broker, replacements)
+        self._receiver = Receiver(broker, max_async_tasks=100, run_startup=False)
+
+    def _switch_app(self, undo: ExitStack, adopt: Callable[[FastAPI], None]) -> None:
+        app = self.program.app
+
+        def adopted(served: FastAPI) -> None:  # when a client starts the app
+            adopt(served)
+            self._is_served = True
+            if served is not app:
+                _keep_overrides(self._undo, served)
+                served.dependency_overrides.update(self._overrides)
+
+        _keep_overrides(undo, app)
+        _replace(undo, self.program, {"app": app, "adopt": adopted})
+
+    @property
+    def _is_started(self) -> bool:
+        """Whether the app runs, or a client is about to start it, or to stop it."""
+        is_served = self._is_served and self.program.lifecycle.is_up
+        return self._lifespan.is_running or is_served
+
+    @property
+    def _is_opening(self) -> bool:
+        """Whether a task has the lifespan entered now, and this is not the startup itself."""
+        is_locked = self._opening.locked() or (self._entering.locked() and self._is_at_home)
+        return is_locked and self._lifespan not in inside_lifespan.get()
+
+    @property
+    def _is_at_home(self) -> bool:
+        return self.thread == threading.get_ident()
+
+    async def _kick(self, message: BrokerMessage) -> None:
+        if self.record.is_repeated(message):
+            return
+        sent = self.record.note(message.message)
+        if self._options.run == "inline":
+            if sent.depth > _DEEPEST:
+                raise loop_of(sent)
+            await self._run(sent, message)
+        elif self._options.run == "later" or self._is_asked_for:
+            self._waiting.append((sent, message))
+
+    async def _run(self, sent: SentTask, message: BrokerMessage) -> None:
+        if self._options.lifespan and (not self._is_started or self._is_opening):
+            if self._is_at_home:
+                await self.enter_lifespan()
+            else:
+                await asyncio.to_thread(self._open_portal)
+        loop = self._lifespan.loop
+        if loop is None or loop is asyncio.get_running_loop():
+            await finished(asyncio.create_task(self._execute(sent, message)))
+        else:  # where the lifespan runs, since what it opened belongs to that loop
+            await answered(loop)
+            running_there = asyncio.run_coroutine_threadsafe(self._execute(sent, message), loop)
+            await finished(asyncio.wrap_future(running_there))
+
+    async def _execute(self, sent: SentTask, message: BrokerMessage) -> None:
+        running.set(sent)
+        due_at.set(None)
+        sent.begin()
+        # Those of the app are for tasks of Taskiq's own, too; a test may have assigned new ones.
+        self._all_overrides.maps[1:] = [self.program.app.dependency_overrides]
+        receiver: Any = self._receiver  # made on opening
+        try:
+            await receiver.callback(AckableMessage(data=message.message, ack=lambda: None))
+        except Exception as error:  # noqa: BLE001 - a worker would go on, too
+            sent.end(None, error)
+        except BaseException as error:
+            sent.end(None, error)
+            raise
+        if sent.state == "running":  # without a result, as `NoResultError` asks for
+            sent.end(None, None)
+
+    async def _with_lifespan(self) -> Unwinding:
+        opened = Unwinding()
+        async with Unwinding() as opening:
+            if self._options.lifespan and not self._lifespan.is_running:
+                held = self.program.lifecycle.held()
+                await opening.enter("shutdown of the broker", held)
+                await opening.enter("shutdown of the lifespan", self._lifespan.entered())
+                opened = opening.moved()
+        return opened
+
+    def _open_portal(self) -> BlockingPortal:
+        """Start an event loop for the lifespan, and for tasks, where no client runs one."""
+        with self._opening:
+            return self._portal or self._opened_portal()
+
+    def _close_portal(self) -> None:
+        self._portal = None
+
+    def _opened_portal(self) -> BlockingPortal:
+        self._portals.callback(self._close_portal)
+        portal = self._portals.enter_context(start_blocking_portal())
+        opened = portal.call(self._with_lifespan)
+        self._portals.callback(portal.call, opened.aclose)
+        self._portal = portal
+        return portal
+
+    async def _startup(self) -> None:
+        """Run the handlers and middlewares of a start, and connect to nothing."""
+        await AsyncBroker.startup(self.program.broker)
+        await self._fire(TaskiqEvents.WORKER_STARTUP)
+
+    async def _shutdown(self) -> None:
+        await self._fire(TaskiqEvents.WORKER_SHUTDOWN)
+        await AsyncBroker.shutdown(self.program.broker)
+
+    async def _fire(self, event: TaskiqEvents) -> None:
+        for handler in self.program.broker.event_handlers[event]:
+            await maybe_awaitable(handler(self.program.broker.state))
+
+
+_ABSENT = object()
+
+
+def _keep_overrides(undo: ExitStack, app: FastAPI) -> None:
+    """Have an app's overrides put back: the mapping, and what is in it."""
+    overrides = app.dependency_overrides
+
+    def put_back(former: dict[Any, Any]) -> None:
+        overrides.clear()
+        overrides.update(former)
+        app.dependency_overrides = overrides
+
+    undo.callback(put_back, dict(overrides))
+
+
+def _replace(undo: ExitStack, target: Any, replacements: dict[str, Any]) -> None:
+    """Replace attributes of an object, and have what they were put back."""
+    undo.callback(
+        _restore, target, {name: vars(target).get(name, _ABSENT) for name in replacements}
+    )
+    for name, replacement in replacements.items():
+        setattr(target, name, replacement)
+
+
+def _restore(target: Any, former: dict[str, Any]) -> None:
+    for name, value in former.items():
+        if value is _ABSENT:
+            delattr(target, name)
+        else:
+            setattr(target, name, value)
+
+
+def _found(broker: AsyncBroker, find: Callable[[str], Any], name: str) -> Any:
+    return find(name) or RefusingTask(broker, name)
