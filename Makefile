@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+MANY := -n 4 --dist loadfile  # these mostly wait for processes and servers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check format lint types bench sessions clean
+.PHONY: help setup demo dev test check format lint types bench throughput sessions clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,7 +27,9 @@ dev: setup  ## keep the quickstart app running on port 8000
 	$(BIN)/python -m uvicorn examples.quickstart.app:app --reload --port 8000
 
 test: setup  ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests/unit tests/typing
+	$(BIN)/python -m pytest tests/behaviour tests/integration tests/parity $(MANY) -m "not faults"
+	$(BIN)/python -m pytest tests/faults tests/integration -n 4 -m faults
 
 check: format lint types test  ## what CI runs
 
@@ -40,11 +43,16 @@ types: setup  ## check the types
 	$(BIN)/mypy
 	$(BIN)/pyright
 
-bench: setup  ## measure what dependencies, blocking calls and the import cost
+bench: setup  ## measure what dependencies, sending, waiting, blocking calls and the import cost
 	$(BIN)/python -m benchmarks.dependencies
 	$(BIN)/python -m benchmarks.dependencies --memory
+	$(BIN)/python -m benchmarks.enqueue
+	$(BIN)/python -m benchmarks.results
 	$(BIN)/python -m benchmarks.blocking
 	$(BIN)/python -m benchmarks.imports
+
+throughput: setup  ## measure how many tasks get through, beside other libraries
+	$(BIN)/python -m benchmarks.throughput
 
 sessions: setup  ## the tests on every Python, and with the oldest dependencies
 	$(BIN)/nox

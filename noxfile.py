@@ -7,17 +7,28 @@ nox.options.sessions = ["tests", "oldest"]
 nox.options.error_on_missing_interpreters = False
 
 PYTHONS = ["3.11", "3.12", "3.13"]
+MANY = ["-n", "4", "--dist", "loadfile"]  # these mostly wait for processes and servers
 
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """The newest release of every dependency."""
     session.install("-e", ".", "--group", "test")
-    session.run("pytest", "--ignore=tests/typing", *session.posargs)
+    run(session)
 
 
 @nox.session(python=PYTHONS[0])
 def oldest(session: nox.Session) -> None:
     """The oldest release of every dependency that is declared."""
     session.install("-e", ".", "--group", "test", "--resolution", "lowest-direct")
-    session.run("pytest", "--ignore=tests/typing", *session.posargs)
+    run(session)
+
+
+def run(session: nox.Session) -> None:
+    """All tests, but those of types, which need checkers, and the long ones of faults."""
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+        return
+    session.run("pytest", "tests/unit")
+    others = ["tests/behaviour", "tests/integration", "tests/parity"]
+    session.run("pytest", *others, *MANY, "-m", "not faults")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from taskiq import SmartRetryMiddleware
+from taskiq.receiver import Receiver
 
 from fastask import FastTask, InvalidResultError, TaskRouter
 from fastask.brokers.lifecycle import BrokerLifecycle
@@ -248,3 +249,28 @@ async def test_pauses_are_made_again_in_the_next_cycle(by_hand: bool) -> None:
         await pausing
     await ft.broker.shutdown()
     assert remaining() == set()
+
+
+async def test_broker_that_delays_by_itself(pauses: list[float]) -> None:
+    """With a broker from a URL the worker does not wait: the next message is sent delayed."""
+    ft = FastTask(FastAPI(), "redis://nowhere.invalid")
+    broker: Any = ft.broker
+    RetryMiddleware.install(broker)
+    sent: list[Any] = []
+
+    async def send(outgoing: Any) -> None:
+        sent.append(outgoing)
+
+    broker._send = send
+    broker.result_backend = ReceivingBroker().result_backend
+
+    @ft.task("flaky", retries=2, retry_delay=60, retry_backoff=2)
+    async def flaky() -> None:
+        raise ConnectionError("gone")
+
+    await flaky.kiq()
+    receiver = Receiver(broker, max_async_tasks=1)
+    for _ in range(3):
+        await asyncio.create_task(receiver.callback(sent[-1].data))
+    assert [outgoing.delay for outgoing in sent] == [0.0, 60.0, 120.0]
+    assert pauses == []

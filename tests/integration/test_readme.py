@@ -9,8 +9,10 @@ import pytest
 from tests.integration.processes import BIN, REPOSITORY, Process
 
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+NAMED = re.compile(r"# (\w+\.py)\n")
 CONFIG = """
 [tool.pytest.ini_options]
+fastask_app = "app:ft"
 asyncio_mode = "auto"
 asyncio_default_fixture_loop_scope = "function"
 filterwarnings = ["error"]
@@ -28,7 +30,7 @@ def written(folder: Path) -> list[str]:
     """Write every block that names its file."""
     names = []
     for block in blocks():
-        if named := re.match(r"# (\w+\.py)\n", block):
+        if named := NAMED.match(block):
             (folder / named[1]).write_text(block)
             names.append(named[1])
     return names
@@ -36,12 +38,12 @@ def written(folder: Path) -> list[str]:
 
 def test_programs_and_their_tests_run(tmp_path: Path) -> None:
     """Its files make a program; its tests pass in an empty folder."""
-    assert written(tmp_path) == ["app.py", "values.py", "test_app.py"]
+    assert written(tmp_path) == ["app.py", "values.py", "test_app.py", "test_sent.py"]
     (tmp_path / "pyproject.toml").write_text(CONFIG)
     with Process(BIN / "python", "-m", "pytest", "-q", cwd=tmp_path) as tests:
         status = tests.wait()
         assert status == 0, tests.log
-        assert "3 passed" in tests.log
+        assert "4 passed" in tests.log
 
 
 def test_worker_program_has_what_the_commands_name(tmp_path: Path) -> None:
@@ -68,9 +70,10 @@ def test_waiting_for_a_result_works_as_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_programs_of_the_pages_run(page: Path, tmp_path: Path) -> None:
-    """Each block of a page is a program of its own."""
+    """Each block of a page is a program of its own, or a module that the next ones may import."""
     for number, block in enumerate(blocks(page)):
-        program = tmp_path / f"program{number}.py"
+        named = NAMED.match(block)
+        program = tmp_path / (named[1] if named else f"program{number}.py")
         program.write_text(block)
         with Process(BIN / "python", "-W", "error", program.name, cwd=tmp_path) as running:
             assert running.wait() == 0, running.log

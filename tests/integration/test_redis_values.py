@@ -54,7 +54,7 @@ def test_value_written_by_a_task_is_read_by_a_route(running: Running, style: str
 @pytest.mark.redis
 def test_worker_says_what_it_serves_and_ends_on_sigterm(running: Running) -> None:
     """A worker names its app at start, and on SIGTERM it ends by itself with status 0."""
-    running.worker.wait_for(rf"worker of {APP}:app: 2 tasks, RedisStreamBroker \(at 127.0.0.1:")
+    running.worker.wait_for(rf"worker of {APP}:app: 2 tasks, RedisBroker \(redis://127.0.0.1:")
     running.worker.send(signal.SIGTERM)
     assert running.worker.wait() == 0
     assert "Shutting down the broker" in running.worker.log

@@ -313,7 +313,9 @@ def test_other_workers_finish_before_the_manager_ends(tmp_path: Path, work: Queu
         (tmp_path / "gate").touch()
         # Not `process.wait()`, which also waits for whoever still holds the output.
         assert process.process.wait(DEADLINE) != 0
-        assert alive(process.process.pid) == []
+        # But for the one that has ended the manager, and then itself.
+        left = [each for each in alive(process.process.pid) if "(fastask failed)" not in each]
+        assert left == []
         process.wait()
         assert "long: ended" in process.lines
 

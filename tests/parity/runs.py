@@ -64,7 +64,8 @@ async def answers(
 
     async def message() -> Any:
         async with ft.testing():
-            return await (await task.kiq()).result()
+            result = await (await task.kiq()).get_result()
+            return result.raise_for_error().return_value
 
     as_route, as_task, as_message = [await _answer(way, log) for way in (route, task.run, message)]
     assert as_message == as_task, f"{as_message} as a message, {as_task} here"

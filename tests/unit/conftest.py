@@ -39,3 +39,11 @@ def nothing_global() -> Iterator[None]:
     """No test registers a task for every broker."""
     yield
     assert AsyncBroker.global_task_registry == {}
+
+
+@pytest.fixture(autouse=True)
+def no_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the machine's environment says of deployments is not the tests' business."""
+    names = ["ENVIRONMENT", "ENV", "APP_ENV", "FASTAPI_ENV", "PYTHON_ENV", "WEB_CONCURRENCY"]
+    for name in names:
+        monkeypatch.delenv(name, raising=False)

@@ -35,6 +35,9 @@ class Shop:
             raise LookupError(item)
         return f"{item} {count} {self.app.state.pool}"
 
+    async def send_item(self, item: str) -> Any:
+        return await self.price.kiq(item)
+
     async def send(self) -> str:
         return await (await self.price.kiq("route")).result(timeout=1)
 

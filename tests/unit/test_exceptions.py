@@ -43,7 +43,7 @@ EXAMPLES: list[tuple[type[exceptions.FastaskError], tuple[Any, ...], dict[str, A
         {},
         (
             "the embedded broker runs its tasks in the web process, so no worker can serve it; "
-            "give FastTask a broker such as RedisStreamBroker to run tasks in workers"
+            "give FastTask a broker, such as 'sqlite:///tasks.db', to run tasks in workers"
         ),
     ),
     (
@@ -95,6 +95,30 @@ EXAMPLES: list[tuple[type[exceptions.FastaskError], tuple[Any, ...], dict[str, A
         "task 'task': n.0: Wrong (got str)",
     ),
     (
+        exceptions.InvalidArgumentsError,
+        ("task", [{"type": "int", "loc": ["n", 0], "msg": "Wrong", "got": "str"}] * 7, 999_999),
+        {"task": "task", "more": 999_999},
+        "n.0: Wrong (got str); n.0: Wrong (got str); and 1000001 more",
+    ),
+    (
+        exceptions.InvalidMessageError,
+        ("shop:send", "args: Field required"),
+        {"task": "shop:send", "reason": "args: Field required"},
+        (
+            "the message for task 'shop:send' can't be used: args: Field required; "
+            "send it as Taskiq's kicker does"
+        ),
+    ),
+    (
+        exceptions.InvalidMessageError,
+        ("", "it can't be decoded (ValueError)"),
+        {"task": ""},
+        (
+            "the message can't be used: it can't be decoded (ValueError); "
+            "send it as Taskiq's kicker does"
+        ),
+    ),
+    (
         exceptions.InvalidResultError,
         ("task", "Wrong (got str)"),
         {"task": "task", "reason": "Wrong (got str)"},
@@ -111,6 +135,75 @@ EXAMPLES: list[tuple[type[exceptions.FastaskError], tuple[Any, ...], dict[str, A
         ("body()",),
         {"what": "body()"},
         "a task has no HTTP body; pass what the task needs as an argument of the task",
+    ),
+    (
+        exceptions.NotSentError,
+        ("a:b", "RedisStreamBroker", "ConnectionError: refused"),
+        {"task": "a:b", "broker": "RedisStreamBroker", "reason": "ConnectionError: refused"},
+        "did not take it (ConnectionError: refused); check that its server runs and can be reached",
+    ),
+    (
+        exceptions.BrokerUnavailableError,
+        ("redis://localhost", "ConnectionError: refused"),
+        {"address": "redis://localhost", "reason": "ConnectionError: refused"},
+        (
+            "redis://localhost can't be used (ConnectionError: refused); "
+            "start it, or add wait=60 to the URL's query to have it waited for"
+        ),
+    ),
+    (
+        exceptions.DeadLetterError,
+        ("a:b", 5),
+        {"task": "a:b", "attempts": 5},
+        (
+            "task 'a:b' was started 5 times and never came to an end, as if it killed its "
+            "worker; it is kept as a dead letter and is not run again"
+        ),
+    ),
+    (
+        exceptions.NoResultsError,
+        ("amqp",),
+        {"broker": "amqp"},
+        (
+            "amqp:// keeps no results; name where they are to be kept, such as "
+            "FastTask(..., results='redis://localhost')"
+        ),
+    ),
+    (
+        exceptions.StorageError,
+        ("tasks.db", "the disk is full"),
+        {"path": "tasks.db", "reason": "the disk is full"},
+        "tasks.db: the disk is full",
+    ),
+    (
+        exceptions.TaskLoopError,
+        (["a:ping", "a:pong", "a:ping"],),
+        {"names": ("a:ping", "a:pong", "a:ping")},
+        "an end: 'a:ping' -> 'a:pong' -> 'a:ping'; end it, or give a higher limit",
+    ),
+    (
+        exceptions.TaskLoopError,
+        (["a:ping"],),
+        {"names": ("a:ping",)},
+        "there are more tasks to run than the limit, such as 'a:ping'; give a higher one",
+    ),
+    (
+        exceptions.TaskNotRunError,
+        ("a:ping", "succeeded"),
+        {"task": "a:ping", "state": "succeeded"},
+        "task 'a:ping' has no result, as it is succeeded; it raised NoResultError",
+    ),
+    (
+        exceptions.TaskNotRunError,
+        ("a:ping", "waiting"),
+        {"task": "a:ping", "state": "waiting"},
+        "no result, as it is waiting; run it before, as with tasks.run_all() and run='later'",
+    ),
+    (
+        exceptions.RemoteError,
+        ("shop:SoldOutError", "no cups"),
+        {"type": "shop:SoldOutError", "text": "no cups"},
+        "the task raised shop.SoldOutError: no cups",
     ),
 ]
 CLASSES = [example[0] for example in EXAMPLES]
@@ -163,6 +256,34 @@ def test_travels(
     assert arrived.args == error.args
 
 
+LONG = "x" * 100_000
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        exceptions.DuplicateTaskError(LONG, "a.py:1", "b.py:2"),
+        exceptions.UnknownTaskError(LONG, [LONG]),
+        exceptions.InvalidMessageError(LONG, "wrong"),
+        exceptions.InvalidArgumentsError(
+            LONG, [{"type": "t", "loc": ["n", LONG, LONG], "msg": LONG, "got": "str"}] * 20
+        ),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_names_of_any_length_are_told_in_short(error: exceptions.FastaskError) -> None:
+    """What another client has sent does not fill a log."""
+    assert len(str(error)) < 3000
+    assert "... (" in str(error)
+
+
+def test_names_stay_in_their_line() -> None:
+    """A name that is no text to print is written as Python writes it."""
+    problem = {"type": "t", "loc": ["a\nERROR: b\ud800"], "msg": "Wrong", "got": ""}
+    error = exceptions.InvalidArgumentsError("task", [problem])
+    assert str(error) == r"task 'task': a\nERROR: b\ud800: Wrong"
+
+
 @pytest.mark.parametrize("kind", CLASSES)
 def test_documented(kind: type[BaseException]) -> None:
     """Each error says when it is raised."""
@@ -173,6 +294,8 @@ def test_documented(kind: type[BaseException]) -> None:
     ("kind", "builtin"),
     [
         (exceptions.BrokerURLError, ValueError),
+        (exceptions.BrokerUnavailableError, ConnectionError),
+        (exceptions.StorageError, OSError),
         (exceptions.TaskOptionError, TypeError),
         (exceptions.InvalidArgumentsError, TypeError),
         (exceptions.ResultTimeoutError, TimeoutError),
@@ -186,12 +309,14 @@ def test_is_the_builtin_that_people_catch(kind: type, builtin: type) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "redis://user:hunter2@localhost:6379/0",
-        "amqp://user:hunter2@/",
+        "redis://user:hunter2@localhost:6379/0?qeue=a",
+        "redis://user:hunter2@localhost:port",
+        "kafka://user:hunter2@/",
+        "amqp://localhost?hunter2",
         "redis+sentinel://:hunter2@host",
         "hunter2@localhost",
         "localhost:hunter2",
-        "redis://:hunter2@[::1",
+        "redis://:hunter2@[::1?deadline=0",
     ],
 )
 def test_no_password(url: str) -> None:

@@ -1,16 +1,25 @@
 """Kickers and schedules: one message changed, or sent later."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
-from taskiq import SendTaskError
+from taskiq import BrokerMessage, SendTaskError
+from taskiq.kicker import AsyncKicker
 from taskiq.scheduler.scheduled_task import CronSpec
 
-from fastask import FastTask, InvalidArgumentsError, Task
-from tests.unit.doubles import RecordingBroker, RecordingSource, UntouchableBroker, program
+from fastask import FastTask, InvalidArgumentsError, NotSentError, Task, TaskLoopError
+from tests.unit.doubles import (
+    PATIENCE,
+    RecordingBroker,
+    RecordingSource,
+    UntouchableBroker,
+    one_sentence,
+    program,
+)
 
 
 class Card(BaseModel):
@@ -106,3 +115,70 @@ async def test_broker_that_fails() -> None:
     with pytest.raises(SendTaskError) as caught:
         await task.kiq(1, Card(number=1, owner="ann"))
     assert isinstance(caught.value.__cause__, ConnectionError)
+
+
+async def test_broker_that_fails_says_what_was_not_sent() -> None:
+    """The error names task and broker; a test is told of `ft.testing()`."""
+    task = FastTask(FastAPI(), UntouchableBroker()).task("lost")(pay_card)
+    with pytest.raises(NotSentError) as caught:
+        await task.kiq(1, Card(number=1, owner="ann"))
+    assert one_sentence(caught.value, "'lost'", "UntouchableBroker", "ConnectionError: kick")
+    assert "ft.testing()" in str(caught.value)
+    assert isinstance(caught.value, SendTaskError)
+
+
+class DeafBroker(RecordingBroker):
+    """A broker whose server can't be reached."""
+
+    async def kick(self, message: BrokerMessage) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_test_does_not_wait_for_a_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outside of `ft.testing()` a test gets an error within seconds, and nobody else does."""
+    monkeypatch.setattr("fastask.sending._PATIENCE", 0.05)
+    task = FastTask(FastAPI(), DeafBroker()).task("lost")(pay_card)
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(NotSentError, match=r"TimeoutError.*ft\.testing\(\)"):
+            await task.kiq(1, Card(number=1, owner="ann"))
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(task.kiq(1, Card(number=1, owner="ann")), 0.2)
+
+
+async def test_a_test_waits_for_its_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks that run before `kiq` returns may take longer than that."""
+    monkeypatch.setattr("fastask.sending._PATIENCE", 0.0)
+    ft = FastTask(FastAPI(), UntouchableBroker())
+
+    @ft.task
+    async def slow() -> int:
+        await asyncio.sleep(0.02)
+        return 5
+
+    async with ft.testing():
+        assert await (await slow.kiq()).result() == 5
+
+
+async def test_error_of_a_test_is_the_error_itself() -> None:
+    """What `ft.testing()` raises says nothing of servers, and is not its own cause."""
+    ft = FastTask(FastAPI(), UntouchableBroker())
+
+    @ft.task("ping")
+    async def ping() -> None:
+        await ping.kiq()
+
+    async with ft.testing(raise_errors=False) as tasks:
+        await ping.kiq()
+    [error] = [sent.raised for sent in tasks.sent if sent.raised is not None]
+    assert isinstance(error, TaskLoopError)
+    assert error.__cause__ is None
+
+
+async def test_every_sending_is_checked_in_one_place(pay: Task[[int, Card], None]) -> None:
+    """Taskiq (0.13) makes each message in a method of its kicker's that is no public one."""
+    made = pay.kicker()._prepare_message(1, card=Card(number=1, owner="ann"))
+    assert (made.args, made.kwargs) == ([1], {"card": {"number": 1, "owner": "ann"}})
+    told = "Taskiq's kicker makes messages elsewhere; look where fastask has to check them now"
+    for sending in ("kiq", "schedule_by_cron", "schedule_by_interval", "schedule_by_time"):
+        assert "_prepare_message" in getattr(AsyncKicker, sending).__code__.co_names, told

@@ -272,11 +272,13 @@ async def test_task_that_waits_for_a_task() -> None:
         assert await (await outer.kiq()).result(timeout=PATIENCE) == "inner"
 
 
-async def test_results_are_limited() -> None:
-    """The oldest results are dropped."""
-    bench = Bench(max_results=2)
-    sent = [await bench.note.kiq(str(number)) for number in range(3)]
-    assert [await one.is_ready() for one in sent] == [False, True, True]
+@pytest.mark.parametrize(("options", "count", "kept"), [({"max_results": 2}, 3, 2), ({}, 150, 150)])
+async def test_results_are_limited(options: dict[str, int], count: int, kept: int) -> None:
+    """The oldest results are dropped; by default not yet at the hundred of Taskiq's own."""
+    bench = Bench(**options)
+    sent = [await bench.note.kiq(str(number)) for number in range(count)]
+    ready = [await one.is_ready() for one in sent]
+    assert ready == [False] * (count - kept) + [True] * kept
 
 
 async def test_results_are_copies() -> None:

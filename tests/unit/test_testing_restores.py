@@ -192,7 +192,7 @@ def test_first_tasks_at_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Non
         assert all_wait.wait(PATIENCE)
         return start_blocking_portal()
 
-    monkeypatch.setattr("fastask.testing.start_blocking_portal", counted)
+    monkeypatch.setattr("fastask.testing.session.start_blocking_portal", counted)
 
     async def main() -> None:
         sending = [asyncio.create_task(send(shop, "pen")) for _ in range(3)]

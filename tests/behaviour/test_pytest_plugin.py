@@ -1,0 +1,178 @@
+"""The pytest plugin, in runs of pytest of its own."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.behaviour.pytest_runs import CONFIG, HEAD, PATIENCE, run
+
+
+def test_several_processes(tmp_path: Path) -> None:
+    """With pytest-xdist each process has its own broker, app and tasks."""
+    one = """
+@pytest.mark.parametrize("number", range(20))
+async def test_{name}(tasks, number):
+    await add.kiq(number, 1)
+    assert [sent.result for sent in tasks.sent] == [number + 1]
+"""
+    counts, written = run(tmp_path, one.format(name="a") + one.format(name="b"), options="-n 2")
+    assert counts == "40 passed", written
+
+
+FAILING = {
+    "plain function": "def test_it(tasks):\n    asyncio.run(outer.kiq())\n",
+    "coroutine function": "async def test_it(tasks):\n    await outer.kiq()\n",
+    "test that fails itself": "async def test_it(tasks):\n    await outer.kiq()\n    assert 0\n",
+}
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_errors_fail_the_test(name: str, tmp_path: Path) -> None:
+    """An error that nobody has looked at fails the test, and not its teardown."""
+    counts, written = run(tmp_path, FAILING[name])
+    assert counts == "1 failed", written
+    assert "a failed task" in written
+    section = written.partition(" fastask tasks ")[2]
+    assert re.search(
+        r"^app:outer  failed, [\d.]+ ms: LookupError: a failed task$", section, re.MULTILINE
+    )
+    assert re.search(r"^  app:add  succeeded, [\d.]+ ms$", section, re.MULTILINE)
+
+
+def test_errors_are_notes(tmp_path: Path) -> None:
+    """What a test raises itself has the errors of tasks as notes."""
+    _, written = run(tmp_path, FAILING["test that fails itself"])
+    assert re.search(r"task app:outer \(\w+\) failed with LookupError", written), written
+    assert "ExceptionGroup" not in written
+
+
+def test_setup_that_fails(tmp_path: Path) -> None:
+    """The lifespan that a fixture's task has entered is left, if the test is not even called."""
+    test = """
+@pytest.fixture
+async def sending(tasks):
+    await add.kiq(5, 5)
+
+@pytest.fixture
+def broken(sending):
+    raise OSError("broken")
+
+async def test_it(broken): ...
+
+async def test_after(tasks):
+    assert events == ["up", "down", "up"]
+"""
+    counts, written = run(tmp_path, test)
+    assert counts == "1 passed, 1 error", written
+    section = written.partition(" fastask tasks ")[2]
+    assert re.search(r"^app:add  succeeded", section, re.MULTILINE)
+
+
+def test_that_is_run_again(tmp_path: Path) -> None:
+    """A test that another plugin runs again starts anew."""
+    (tmp_path / "conftest.py").write_text("""
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):
+    for _ in range(3):
+        for report in runtestprotocol(item, nextitem=nextitem, log=False):
+            item.ihook.pytest_runtest_logreport(report=report)
+    return True
+""")
+    test = """
+import inspect
+
+async def test_it(tasks):
+    await add.kiq(1, 2)
+    assert [sent.result for sent in tasks.sent] == [3]
+    assert events.count("up") == events.count("down") + 1
+    assert [frame.function for frame in inspect.stack()].count("served") == 1
+
+def test_plain(tasks):
+    assert not tasks.sent
+"""
+    counts, written = run(tmp_path, test)
+    assert counts == "6 passed", written
+
+
+def test_nothing_to_tell(tmp_path: Path) -> None:
+    """A test that passes has no section, nor has one that failed and has sent nothing."""
+    counts, written = run(tmp_path, "def test_it(tasks):\n    assert 0\ndef test_its(tasks): ...\n")
+    assert counts == "1 failed, 1 passed"
+    assert "fastask tasks" not in written
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ("", "fastask_app is ''; name the FastTask of the app in the pytest configuration"),
+        ("fastask_app = app", "fastask_app is 'app'"),
+        ("fastask_app = nowhere:ft", "can't be had (ModuleNotFoundError: No module named"),
+        ("fastask_app = broken:ft", "'broken:ft' can't be had (ZeroDivisionError: division by"),
+        ("fastask_app = app:nothing", "'app:nothing' can't be had"),
+        ("fastask_app = app:app", "'app:app' is a FastAPI; name the FastTask"),
+    ],
+)
+def test_configuration(config: str, told: str, tmp_path: Path) -> None:
+    """What is wrong with the configuration is told to the test that asks for the fixture."""
+    (tmp_path / "broken.py").write_text("1 / 0")
+    test = "def test_it(tasks): ...\ndef test_other(): ...\n"
+    counts, written = run(tmp_path, test, config=CONFIG.replace("fastask_app = app:ft", config))
+    assert counts == "1 passed, 1 error", written
+    assert told in written
+
+
+def test_dots(tmp_path: Path) -> None:
+    """The name may have dots."""
+    config = CONFIG.replace("app:ft", "app:Holder.ft")
+    counts, written = run(tmp_path, "def test_it(tasks): ...\n", config=config)
+    assert counts == "1 passed", written
+
+
+def test_root_folder(tmp_path: Path) -> None:
+    """The app is found in the root folder of the tests, if in no other."""
+    test = HEAD.replace("from app import add, app, events, ft, outer", "")
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_other.py").write_text(f"{test}def test_it(tasks): ...\n")
+    config = CONFIG.replace("pythonpath = .", "").replace(
+        "addopts =", "addopts = --import-mode=importlib"
+    )
+    counts, written = run(tmp_path, "", config=config, options="tests", python="-P")
+    assert counts == "1 passed", written
+
+
+@pytest.mark.parametrize(
+    ("marker", "told"),
+    [
+        ("(runs='later')", "it takes run, raise_errors, lifespan, by keyword"),
+        ("('later')", "it takes run, raise_errors, lifespan, by keyword"),
+        ("(run='soon')", "run must be 'inline', 'later' or 'never', not 'soon'"),
+    ],
+)
+def test_options_of_the_marker(marker: str, told: str, tmp_path: Path) -> None:
+    """An option that can't be used is an error that names those that can, and the test."""
+    test = f"@pytest.mark.fastask{marker}\ndef test_it(): ...\n"
+    counts, written = run(tmp_path, test)
+    assert counts == "1 error", written
+    assert f"UsageError: @pytest.mark.fastask{marker} of test_it.py::test_it: {told}" in written
+
+
+def test_project_without_it(tmp_path: Path) -> None:
+    """It may be blocked, and imports no app for tests that don't use it."""
+    (tmp_path / "app.py").write_text("1 / 0")
+    (tmp_path / "test_it.py").write_text("def test_it(): ...")
+    scope = "asyncio_default_fixture_loop_scope=function"
+    for options in ([], ["-p", "no:fastask"]):
+        command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-o", scope, *options]
+        done = subprocess.run(command, cwd=tmp_path, timeout=PATIENCE, check=False)
+        assert done.returncode == 0
+
+
+def test_without_pytest() -> None:
+    """`import fastask` does not need pytest."""
+    program = "import sys; sys.modules['pytest'] = None; import fastask, fastask.testing"
+    done = subprocess.run([sys.executable, "-c", program], timeout=PATIENCE, check=False)
+    assert done.returncode == 0
