@@ -14,8 +14,6 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, HTTPException, Request
 from pydantic import BaseModel, Field
 from redis.asyncio import Redis
-from taskiq.serializers import JSONSerializer
-from taskiq_redis import RedisAsyncResultBackend, RedisStreamBroker
 
 from fastask import FastTask
 
@@ -26,30 +24,8 @@ logger = logging.getLogger(__name__)
 
 ft = FastTask(
     "app:app",
-    RedisStreamBroker(
-        REDIS_URL,
-        queue_name=QUEUE,
-        consumer_id="0",  # what was sent before the first worker came is run too
-        # Taskiq looks for tasks of dead workers under a lock; a worker that dies with the
-        # lock would otherwise keep all others waiting for ever.
-        unacknowledged_lock_timeout=30,
-        # A task that isn't finished after this many milliseconds is taken for lost and is
-        # run again: longer than any task takes.
-        idle_timeout=600_000,
-        # Taskiq reads 100 at once by default. What a worker has read and not begun when it stops
-        # would wait for idle_timeout, and idle workers would get none of it.
-        xread_count=1,
-        # Tasks stay in the stream when they are done. The oldest above this number are
-        # dropped, unread ones too: more than may ever wait.
-        maxlen=100_000,
-    ).with_result_backend(
-        RedisAsyncResultBackend(
-            REDIS_URL,
-            serializer=JSONSerializer(),
-            result_ex_time=3600,  # seconds; without it, Redis keeps results for ever
-            prefix_str=f"{QUEUE}:result",  # so that the route below reads nothing but results
-        )
-    ),
+    # What a killed worker had is run again after 30 s; results are kept for an hour.
+    f"{REDIS_URL}?queue={QUEUE}&deadline=30&results_ttl=3600",
 )
 broker = ft.broker
 scheduler = ft.scheduler
@@ -113,9 +89,10 @@ async def post_text(body: Text) -> TaskRef:
 
 @app.get("/results/{task_id}")
 async def get_result(task_id: str) -> Outcome:
-    if not await broker.result_backend.is_result_ready(task_id):
+    sent = count_words.enqueued(task_id)
+    if not await sent.is_ready():
         raise HTTPException(404, "not done yet, or unknown, or expired")
-    result = await broker.result_backend.get_result(task_id)
+    result = await sent.get_result()
     if result.is_err:
         return Outcome(error=str(result.error))
     return Outcome(words=result.return_value)

@@ -85,8 +85,7 @@ async def get_value(key: str, pool: Pool = ft.depends(get_pool)) -> str:
 
 @app.get("/results/{task_id}")
 async def get_result(task_id: str) -> Outcome:
-    if not await ft.broker.result_backend.is_result_ready(task_id):
+    sent = store.enqueued(task_id)
+    if not await sent.is_ready():
         raise HTTPException(404)
-    result = await ft.broker.result_backend.get_result(task_id)
-    result.raise_for_error()
-    return Outcome.model_validate(result.return_value)
+    return await sent.result()

@@ -13,20 +13,13 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from pydantic import BaseModel
 from redis.asyncio import ConnectionPool, Redis
 from taskiq import TaskiqDepends
-from taskiq.serializers import JSONSerializer
-from taskiq_redis import RedisAsyncResultBackend, RedisStreamBroker
 
 from fastask import FastTask
 
 REDIS_URL = os.environ.get("REDIS_URL", "redis://localhost:6379")
 QUEUE = os.environ.get("QUEUE", "redis_values")
 
-ft = FastTask(
-    "examples.redis_values.app:app",
-    RedisStreamBroker(REDIS_URL, queue_name=QUEUE, consumer_id="0").with_result_backend(
-        RedisAsyncResultBackend(REDIS_URL, serializer=JSONSerializer(), result_ex_time=3600)
-    ),
-)
+ft = FastTask("examples.redis_values.app:app", f"{REDIS_URL}?queue={QUEUE}")
 broker = ft.broker
 
 

@@ -1,0 +1,1 @@
+"""Throughput of fastask on each URL, of Taskiq by itself, and of others."""
