@@ -67,6 +67,24 @@ async def test_worker_hands_back_and_then_fails(caplog: pytest.LogCaptureFixture
     assert caplog.text.count("is handed back for other workers") == 1
 
 
+async def test_pauses_grow_and_are_never_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the reader that has waited longest when a pause is over would be the same each time."""
+    monkeypatch.undo()  # the short ones of the other tests
+    pauses: list[float] = []
+
+    async def pause(_: BrokerLifecycle, seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(BrokerLifecycle, "pause", pause)
+    broker = QueueBroker()
+    program(broker)
+    async with asyncio.timeout(PATIENCE), worker(broker):
+        await error_of(broker)
+    assert len(set(pauses)) == 10
+    due = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 4, 4, 4, 4]
+    assert all(0.75 <= seen / expected <= 1.25 for seen, expected in zip(pauses, due, strict=True))
+
+
 async def test_worker_that_knows_it_gets_it() -> None:
     """What one worker hands back, the next one runs."""
     broker = QueueBroker()

@@ -70,6 +70,11 @@ IMPATIENT = """
 
     fastask.brokers.unknown._HAND_BACKS = 3
 """
+PATIENT = """
+    import fastask.brokers.unknown
+
+    fastask.brokers.unknown._HAND_BACKS = 100  # however long the other worker takes to start
+"""
 
 
 @pytest.fixture
@@ -104,7 +109,7 @@ def test_lifespan_that_starts_the_broker_itself_changes_nothing(
 @pytest.mark.redis
 def test_task_of_a_newer_program_runs_in_the_newer_worker(tmp_path: Path, work: Queue) -> None:
     """The old worker gets the message first and hands it back."""
-    written(tmp_path, SHOP, name="older")
+    written(tmp_path, SHOP, PATIENT, name="older")
     written(tmp_path, SHOP, NEWER, name="newer")
     with work.worker(tmp_path, program="older") as older:
         sent = work.send("shop.tasks:send_mail")
