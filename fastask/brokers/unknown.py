@@ -92,7 +92,7 @@ def _pause_after(count: int) -> float:
     They vary: a server gives a message to whoever has waited longest, and readers that ask again
     every 2 s (taskiq-redis 1.2) would see to it that after 4.0 s it is the same one each time.
     """
-    pause = min(_FIRST_PAUSE * 2**count, _LONGEST_PAUSE)
+    pause: float = min(_FIRST_PAUSE * 2**count, _LONGEST_PAUSE)
     return pause * random.uniform(0.75, 1.25)  # noqa: S311 - nobody has to be surprised
 
 
