@@ -29,7 +29,8 @@ from taskiq_aio_pika import AioPikaBroker, Exchange, Queue
 
 from fastask.brokers.durable import DurableBroker, Outgoing
 from fastask.brokers.inbox import Taken
-from fastask.brokers.rabbitmq.connection import Consumer, Delivery, Link, never_cancelled
+from fastask.brokers.rabbitmq.connection import Link, never_cancelled
+from fastask.brokers.rabbitmq.consuming import Consumer, Delivery
 from fastask.brokers.rabbitmq.delays import LONGEST_DELAY, delay_arguments, rounded
 from fastask.brokers.rabbitmq.no_results import NoResults
 from fastask.brokers.recent import Recent
