@@ -11,18 +11,15 @@ from taskiq import AsyncBroker, AsyncResultBackend, TaskiqScheduler
 from typing_extensions import Unpack
 
 from fastask.brokers import broker_from
-from fastask.declare import TaskDecorator, make_task, register
+from fastask.declare import Declared, TaskDecorator, bind, check, make_task
 from fastask.depends import DependsMethod
 from fastask.lifespan import AppLifespan, AppT, Lifespan, UserLifespan
 from fastask.loading import AppLike, AppReference
-from fastask.markers import Marker
 from fastask.options import GivenOptions, TaskOptions, markers_of
 from fastask.program import Program
 from fastask.request import RequestFactory
-from fastask.retries import RetryMiddleware
 from fastask.router import Inclusion, TaskRouter, decorate
 from fastask.scheduler import AppScheduler
-from fastask.schedules import check_schedules
 from fastask.task import AsyncTask, SyncTask, Task
 from fastask.worker.app import Worker
 
@@ -150,7 +147,7 @@ class FastTask(DependsMethod):
             RouterIncludedError: it is included already.
             TaskOptionError: the prefix can't be used.
         """
-        router.join(Inclusion.made(self, self._bind, self._before, prefix))
+        router.join(Inclusion.made(self._program, repr(self), self._before, prefix))
 
     def lifespan(self, user_lifespan: UserLifespan[AppT] | None = None) -> Lifespan[AppT]:
         """Wrap the app's lifespan, for `FastAPI(lifespan=...)`; also a decorator.
@@ -199,21 +196,7 @@ class FastTask(DependsMethod):
         return f"FastTask({str(self._program.reference)!r}, {type(self.broker).__name__})"
 
     def _declare(self, func: Callable[..., Any], options: TaskOptions) -> Task[Any, Any]:
-        task = make_task(func, options)
-        self._bind(func, options, task, self._before)
-        return task
-
-    def _bind(
-        self,
-        func: Callable[..., Any],
-        options: TaskOptions,
-        handle: Task[Any, Any],
-        before: Sequence[Marker],
-        prefix: str = "",
-    ) -> None:
-        task = make_task(func, options) if handle.is_bound else handle
-        task.bind(self._program, before, prefix)
-        check_schedules(task)
-        register(self.broker, task)
-        if task.retry is not None:
-            RetryMiddleware.install(self.broker)
+        declared = Declared(func, options, make_task(func, options), self._before)
+        check(self._program, [declared])
+        bind(self._program, [declared])
+        return declared.handle

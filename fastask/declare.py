@@ -1,22 +1,27 @@
-"""Declaring tasks: options, names, and one place for each name."""
+"""Declaring tasks and giving them to programs: all checks first, so that nothing is half done."""
 
 from __future__ import annotations
 
 import inspect
 import os.path
 import sys
-from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, Protocol, TypeVar, overload
+from collections import ChainMap
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
-from taskiq import AsyncBroker
+from taskiq import AsyncTaskiqDecoratedTask
 
 from fastask.definition import Definition
 from fastask.exceptions import DuplicateTaskError, TaskOptionError
+from fastask.markers import Marker
 from fastask.options import TaskOptions, markers_of
+from fastask.program import Program
+from fastask.retries import RetryMiddleware
+from fastask.schedules import check_schedules
 from fastask.signatures import Kind, kind_of, location_of, name_of
 from fastask.task import AsyncTask, SyncTask, Task
 
-__all__ = ["TaskDecorator", "make_task", "register"]
+__all__ = ["Declared", "TaskDecorator", "bind", "check", "make_task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,6 +36,54 @@ class TaskDecorator(Protocol):
     ) -> AsyncTask[P, R]: ...  # pyright: ignore[reportOverlappingOverload]
     @overload
     def __call__(self, func: Callable[P, R], /) -> SyncTask[P, R]: ...
+
+
+class Declared(NamedTuple):
+    """A task that a program is to have.
+
+    Attributes:
+        func: its function.
+        options: its options.
+        handle: what was declared; it is bound to the first program that has it.
+        before: dependencies that are resolved before its own.
+        prefix: put before its name, with a colon.
+    """
+
+    func: Callable[..., Any]
+    options: TaskOptions
+    handle: Task[Any, Any]
+    before: tuple[Marker, ...] = ()
+    prefix: str = ""
+
+    def bound(self, program: Program, handle: Task[Any, Any] | None = None) -> Task[Any, Any]:
+        """Give the handle, or else a new one, as the program's."""
+        task = make_task(self.func, self.options) if handle is None else handle
+        task.bind(program, self.before, self.prefix)
+        return task
+
+
+def check(program: Program, declared: Sequence[Declared]) -> None:
+    """Check names and schedules, and change nothing.
+
+    Raises:
+        DuplicateTaskError: another task has the name of one of them.
+        TaskOptionError: one can't be called with the arguments of its schedule.
+    """
+    known = ChainMap[str, Any]({}, program.broker.local_task_registry)
+    for task in [each.bound(program) for each in declared]:
+        if (first := known.get(task.task_name)) is not None:
+            _check_again(first, task)
+        check_schedules(task)
+        known[task.task_name] = task
+
+
+def bind(program: Program, declared: Sequence[Declared]) -> None:
+    """Give checked tasks to a program and its broker."""
+    for each in declared:
+        task = each.bound(program, None if each.handle.is_bound else each.handle)
+        program.broker.local_task_registry[task.task_name] = task
+        if task.retry is not None:
+            RetryMiddleware.install(program.broker)
 
 
 def make_task(func: Callable[..., Any], options: TaskOptions) -> Task[Any, Any]:
@@ -67,20 +120,11 @@ def default_name(func: Callable[..., Any]) -> str:
     return f"{module}:{name}"
 
 
-def register(broker: AsyncBroker, task: Task[Any, Any]) -> None:
-    """Make a task known to its broker.
-
-    A module that is loaded again may declare its tasks again.
-
-    Raises:
-        DuplicateTaskError: another task has the name.
-    """
-    first = broker.local_task_registry.get(task.task_name)
-    if first is not None:
-        there = first.func if isinstance(first, Task) else first.original_func
-        if not _is_loaded_again(there, task.func):
-            raise DuplicateTaskError(task.task_name, location_of(there), location_of(task.func))
-    broker.local_task_registry[task.task_name] = task
+def _check_again(first: AsyncTaskiqDecoratedTask[Any, Any], task: Task[Any, Any]) -> None:
+    """Refuse a second task of one name; a module that is loaded again may declare its own again."""
+    there = first.func if isinstance(first, Task) else first.original_func
+    if not _is_loaded_again(there, task.func):
+        raise DuplicateTaskError(task.task_name, location_of(there), location_of(task.func))
 
 
 def _is_loaded_again(first: Any, second: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, ForwardRef
 
 from pydantic import BaseModel, PydanticUserError
 
@@ -120,8 +120,16 @@ class Definition:
 
     @cached_property
     def return_type(self) -> Any:
-        """The evaluated return annotation."""
-        return typed_return(self.func)
+        """The evaluated return annotation.
+
+        Raises:
+            UnresolvableTasksError: it can't be evaluated.
+        """
+        found = typed_return(self.func)
+        if isinstance(found, ForwardRef):
+            undefined = NameError(f"name {found.__forward_arg__!r} is not defined")
+            raise self._unusable("the return value", undefined)
+        return found
 
     @cached_property
     def results(self) -> ResultWire:
@@ -287,5 +295,8 @@ class Definition:
     def _unusable(self, what: str, error: Exception) -> UnresolvableTasksError:
         words = error.message if isinstance(error, PydanticUserError) else error
         reason = f"the annotation of {what} can't be used ({words})"
-        problem = DependencyError((self.name,), reason, "annotate it with a type pydantic knows")
+        remedy = "annotate it with a type pydantic knows"
+        if isinstance(error, NameError):
+            remedy = "import the name in its module, and not for type checkers alone"
+        problem = DependencyError((self.name,), reason, remedy)
         return UnresolvableTasksError([str(problem)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import isnan
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -13,8 +14,14 @@ from taskiq import (
     ResultGetError,
     TaskiqResult,
 )
+from taskiq.result_backends.dummy import DummyResultBackend
 
-from fastask.exceptions import InvalidResultError, RemoteError, ResultTimeoutError
+from fastask.exceptions import (
+    InvalidResultError,
+    NoResultsError,
+    RemoteError,
+    ResultTimeoutError,
+)
 from fastask.failures import error_of, labels_of
 
 __all__ = ["Enqueued"]
@@ -24,8 +31,9 @@ R = TypeVar("R")
 # Seconds. Each look costs the result backend a read, so after a while pauses grow with
 # what was waited: a result is seen late by less than a tenth of the time that it took, and
 # a long wait costs few reads.
-_SHORTEST, _LONGEST = 0.004, 0.28
-_QUICK, _SHARE = 0.07, 0.085
+_SHORTEST, _LONGEST = 0.004, 0.3
+_QUICK, _SHARE = 0.06, 0.09
+_LOOK = 0.25  # seconds that a look may take, however little is left
 
 
 class Enqueued(AsyncTaskiqTask[R]):
@@ -82,32 +90,55 @@ class Enqueued(AsyncTaskiqTask[R]):
             The value, in the type of the task's return annotation.
 
         Raises:
-            ResultTimeoutError: the task did not end in time.
+            NoResultsError: the broker keeps no results.
+            ResultTimeoutError: the task did not end in time, or the result backend does not
+                answer. With a timeout of 0 there is one look.
             TaskNotRunError: in a test, where nothing runs the task.
             taskiq.TaskiqError: the result backend failed.
+            ValueError: `timeout` is no number of seconds.
             Exception: what the task raised; a `RemoteError` stands for what is no
                 `Exception`, and for what can't be made here.
         """
-        start = monotonic()
-        # In a test, the result backend knows when nothing runs the task.
-        looked_for: Any = getattr(self.result_backend, "looked_for", None)
-        while not await self.is_ready():
-            if looked_for is not None:
-                looked_for(self.task_id)
-            waited = monotonic() - start
-            pause = min(max(_SHORTEST, (waited - _QUICK) * _SHARE), _LONGEST)
-            if timeout is not None:
-                if waited >= timeout:
-                    raise ResultTimeoutError(self.task_id, timeout)
-                pause = min(pause, timeout - waited)
-            await asyncio.sleep(pause)
-        result = await self.get_result()
+        if isinstance(self.result_backend, DummyResultBackend):
+            raise NoResultsError
+        if timeout is not None and not _is_seconds(timeout):
+            raise ValueError(f"timeout must be seconds, or None to wait for ever, not {timeout!r}")
+        result = await self._waited(timeout)
         error = result.error
         if error is not None and not isinstance(error, Exception):
             name = f"{type(error).__module__}:{type(error).__qualname__}"
             raise RemoteError(name, str(error)) from error
         result.raise_for_error()
         return result.return_value
+
+    async def _waited(self, timeout: float | None) -> TaskiqResult[R]:
+        """Look until the result is there."""
+        start = monotonic()
+        # In a test, the result backend knows when nothing runs the task.
+        looked_for: Any = getattr(self.result_backend, "looked_for", None)
+        left = timeout
+        while True:
+            try:
+                # A result backend that hangs would keep the caller for longer.
+                async with asyncio.timeout(None if left is None else max(left, _LOOK)):
+                    if await self.is_ready():
+                        return await self.get_result()
+            except TimeoutError:
+                raise ResultTimeoutError(self.task_id, timeout or 0.0) from None
+            if looked_for is not None:
+                looked_for(self.task_id)
+            waited = monotonic() - start
+            pause = min(max(_SHORTEST, (waited - _QUICK) * _SHARE), _LONGEST)
+            if timeout is not None:
+                left = timeout - waited
+                if left <= 0:
+                    raise ResultTimeoutError(self.task_id, timeout)
+                pause = min(pause, left)
+            await asyncio.sleep(pause)
+
+
+def _is_seconds(timeout: Any) -> bool:
+    return isinstance(timeout, (int, float)) and not isnan(timeout)
 
 
 def _read(stored: TaskiqResult[Any], load: Callable[[Any], Any]) -> dict[str, Any]:

@@ -14,8 +14,10 @@ from taskiq.scheduler.created_schedule import CreatedSchedule
 from taskiq.scheduler.scheduled_task import CronSpec
 
 from fastask.brokers.once import ONCE, sends_once
+from fastask.cron import cron_problem
 from fastask.definition import Definition
 from fastask.enqueued import Enqueued
+from fastask.exceptions import TaskOptionError
 from fastask.sending import in_time, is_guarded, raise_not_sent
 
 __all__ = ["Kicker", "Schedule"]
@@ -29,6 +31,14 @@ class Schedule(CreatedSchedule[Any], Generic[R]):
 
     def __init__(self, created: CreatedSchedule[Any]) -> None:
         super().__init__(created.kicker, created.source, created.task)
+
+    def __repr__(self) -> str:
+        # Taskiq's shows the arguments, which may hold secrets.
+        task = self.task
+        when = task.cron or task.interval or task.time
+        return f"Schedule({task.task_name!r}, {str(when)!r}, id={self.schedule_id!r})"
+
+    __str__ = __repr__
 
     async def kiq(self) -> Enqueued[R]:
         """Send the task now, as if it were not scheduled.
@@ -121,7 +131,10 @@ class Kicker(AsyncKicker[P, Any], Generic[P, R]):
 
         Raises:
             InvalidArgumentsError: the arguments don't fit the task; nothing was scheduled.
+            TaskOptionError: the scheduler does not understand the expression.
         """
+        if problem := cron_problem(cron.to_cron() if isinstance(cron, CronSpec) else cron):
+            raise TaskOptionError("cron", problem)
         return Schedule(await super().schedule_by_cron(source, cron, *args, **kwargs))
 
     async def schedule_by_interval(

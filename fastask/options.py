@@ -90,10 +90,10 @@ class TaskOptions:
             TaskOptionError: an unknown option, a value that can't be used, or options that
                 contradict each other.
         """
-        given = {option: value for option, value in options.items() if value is not None}
-        for option in given:
+        for option in options:
             if option not in cls.__slots__:
                 raise TaskOptionError(option, _unknown(option))
+        given = {option: value for option, value in options.items() if value is not None}
         if name is not None and "name" in given:
             raise TaskOptionError("name", "it is given twice; write it once")
         made = cls(**{"name": name, **given})
@@ -187,7 +187,7 @@ def _check_name(options: TaskOptions) -> None:
 
 
 def _check_timeout(options: TaskOptions) -> None:
-    timeout = options.timeout
+    timeout: Any = options.labels.get("timeout", options.timeout)
     if timeout is not None and not (_is_number(timeout) and timeout > 0):
         raise TaskOptionError("timeout", f"write seconds above 0, not {timeout!r}")
 
@@ -267,31 +267,37 @@ def _check_interval(interval: Any) -> None:
 
 
 def _check_ack_type(options: TaskOptions) -> None:
-    if options.ack_type is None:
+    ack_type = options.labels.get("ack_type", options.ack_type)
+    if ack_type is None:
         return
     try:
-        AcknowledgeType(options.ack_type)
+        is_manual = AcknowledgeType(ack_type) is AcknowledgeType.MANUAL
     except ValueError:
         kinds = ", ".join(repr(kind.value) for kind in AcknowledgeType)
         raise TaskOptionError("ack_type", f"write one of {kinds}") from None
+    if is_manual and options.retries:
+        reason = "a run that failed has acknowledged nothing, so it would be both retried and "
+        raise TaskOptionError("retries", f"{reason}redelivered; leave out ack_type='manual'")
 
 
 def _check_labels(options: TaskOptions) -> None:
     labels: Any = options.labels
-    if not isinstance(labels, Mapping):
+    if not isinstance(labels, Mapping) or not all(isinstance(label, str) for label in labels):
         raise TaskOptionError("labels", "write a mapping such as {'queue': 'mail'}")
-    for option, label in _LABELS.items():
+    for option, label in _LABELS:
         if label in labels and getattr(options, option) is not None:
             raise TaskOptionError(option, f"it is in labels too, as {label!r}; write it once")
 
 
-_LABELS = {
-    "timeout": "timeout",
-    "ack_type": "ack_type",
-    "cron": "schedule",
-    "interval": "schedule",
-    "retries": "retry_on_error",
-}
+_LABELS = (
+    ("timeout", "timeout"),
+    ("ack_type", "ack_type"),
+    ("cron", "schedule"),
+    ("interval", "schedule"),
+    ("retries", "retry_on_error"),
+    ("retries", "max_retries"),
+    ("retry_delay", "delay"),
+)
 _CHECKS: tuple[Callable[[TaskOptions], None], ...] = (
     _check_labels,
     _check_name,

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar, overload
 from fastapi import params
 from typing_extensions import Unpack
 
-from fastask.declare import TaskDecorator, make_task
+from fastask.declare import Declared, TaskDecorator, bind, check, make_task
 from fastask.depends import DependsMethod
 from fastask.exceptions import RouterIncludedError, TaskOptionError
 from fastask.markers import Marker
 from fastask.options import GivenOptions, TaskOptions, markers_of
+from fastask.program import Program
 from fastask.task import AsyncTask, SyncTask, Task
 
 __all__ = ["Inclusion", "TaskRouter", "decorate"]
@@ -25,27 +26,25 @@ class Inclusion(NamedTuple):
     """A `FastTask` that includes a router.
 
     Attributes:
-        owner: the `FastTask`.
-        bind: takes function, options, handle, outer dependencies and prefix of a task.
+        program: its app and broker.
+        owner: what it is called in errors.
         before: dependencies that are resolved before the router's.
         prefix: put before the names of the router's tasks.
     """
 
-    owner: object
-    bind: Callable[[Callable[..., Any], TaskOptions, Task[Any, Any], Sequence[Marker], str], None]
+    program: Program
+    owner: str
     before: tuple[Marker, ...] = ()
     prefix: str = ""
 
     @classmethod
-    def made(
-        cls, owner: object, bind: Callable[..., None], before: Sequence[Marker], prefix: str
-    ) -> Inclusion:
+    def made(cls, program: Program, owner: str, before: Sequence[Marker], prefix: str) -> Inclusion:
         """Make one.
 
         Raises:
             TaskOptionError: the prefix can't be used.
         """
-        return cls(owner, bind, tuple(before), _checked_prefix(prefix))
+        return cls(program, owner, tuple(before), _checked_prefix(prefix))
 
 
 class TaskRouter(DependsMethod):
@@ -61,7 +60,7 @@ class TaskRouter(DependsMethod):
 
     def __init__(self, *, dependencies: Sequence[params.Depends] = ()) -> None:
         self._before = markers_of("dependencies", dependencies)
-        self._own: list[tuple[Callable[..., Any], TaskOptions, Task[Any, Any]]] = []
+        self._own: list[Declared] = []
         self._included: list[tuple[TaskRouter, str]] = []
         self._inclusions: list[Inclusion] = []
 
@@ -88,7 +87,10 @@ class TaskRouter(DependsMethod):
             prefix: put before the names of its tasks, with a colon.
 
         Raises:
+            DuplicateTaskError: a program that has this one has a task of the name of one
+                of them.
             RouterIncludedError: it is included here already, or holds this one.
+            TaskOptionError: the prefix can't be used.
         """
         checked = _checked_prefix(prefix)
         if self in router.all_routers():
@@ -97,11 +99,12 @@ class TaskRouter(DependsMethod):
         for each in router.all_routers():
             if each in mine:
                 raise each._included_twice("a TaskRouter")
-        for inclusion in self._inclusions:
-            router._check(inclusion.owner)
+        inner = [self._inner(inclusion, checked) for inclusion in self._inclusions]
+        for inclusion in inner:
+            router._check(inclusion)
         self._included.append((router, checked))
-        for inclusion in self._inclusions:
-            router._join(self._inner(inclusion, checked))
+        for inclusion in inner:
+            router._join(inclusion)
 
     def all_routers(self) -> Iterator[TaskRouter]:
         """Give this router and all that it includes."""
@@ -113,27 +116,40 @@ class TaskRouter(DependsMethod):
         """Bind all tasks, now and whenever one is declared.
 
         Raises:
+            DuplicateTaskError: another task of the program has the name of one of them.
             RouterIncludedError: who includes it has it already.
+            TaskOptionError: one can't be called with the arguments of its schedule.
         """
-        self._check(inclusion.owner)
+        self._check(inclusion)
         self._join(inclusion)
 
-    def _check(self, owner: object) -> None:
+    def _check(self, inclusion: Inclusion) -> None:
+        """Check whether all can be bound, before any is."""
         for router in self.all_routers():
-            if any(former.owner is owner for former in router._inclusions):
-                raise router._included_twice(repr(owner))
+            if any(former.program is inclusion.program for former in router._inclusions):
+                raise router._included_twice(inclusion.owner)
+        check(inclusion.program, list(self._declared(inclusion)))
 
     def _included_twice(self, where: str) -> RouterIncludedError:
-        names = ", ".join(task.task_name for _, _, task in self._own) or "none yet"
+        names = ", ".join(each.handle.task_name for each in self._own) or "none yet"
         reason = f"a TaskRouter is included twice in {where} (its tasks: {names})"
         return RouterIncludedError(f"{reason}; include it once")
 
     def _join(self, inclusion: Inclusion) -> None:
+        bind(inclusion.program, [self._within(each, inclusion) for each in self._own])
         self._inclusions.append(inclusion)
-        for declared in self._own:
-            inclusion.bind(*declared, (*inclusion.before, *self._before), inclusion.prefix)
         for router, prefix in self._included:
             router._join(self._inner(inclusion, prefix))
+
+    def _declared(self, inclusion: Inclusion) -> Iterator[Declared]:
+        """Give all tasks as a program would have them."""
+        yield from (self._within(each, inclusion) for each in self._own)
+        for router, prefix in self._included:
+            yield from router._declared(self._inner(inclusion, prefix))
+
+    def _within(self, declared: Declared, inclusion: Inclusion) -> Declared:
+        before = (*inclusion.before, *self._before)
+        return declared._replace(before=before, prefix=inclusion.prefix)
 
     def _inner(self, inclusion: Inclusion, prefix: str) -> Inclusion:
         """What includes a router that this one includes with a prefix."""
@@ -142,12 +158,13 @@ class TaskRouter(DependsMethod):
         return inclusion._replace(before=before, prefix=whole)
 
     def _declare(self, func: Callable[..., Any], options: TaskOptions) -> Task[Any, Any]:
-        task = make_task(func, options)
-        self._own.append((func, options, task))
+        declared = Declared(func, options, make_task(func, options))
         for inclusion in self._inclusions:
-            before = (*inclusion.before, *self._before)
-            inclusion.bind(func, options, task, before, inclusion.prefix)
-        return task
+            check(inclusion.program, [self._within(declared, inclusion)])
+        self._own.append(declared)
+        for inclusion in self._inclusions:
+            bind(inclusion.program, [self._within(declared, inclusion)])
+        return declared.handle
 
 
 def decorate(

@@ -142,12 +142,13 @@ def location_of(call: Any) -> str:
 
 
 def typed_return(call: Callable[..., Any]) -> Any:
-    """Give the evaluated return annotation, or `Any` where there is none or it can't be had."""
+    """Give the evaluated return annotation: `Any` where there is none.
+
+    What can't be evaluated, or not yet, is a `ForwardRef`, as of parameters.
+    """
     try:
         annotation = inspect.signature(call, eval_str=True).return_annotation
     except NameError:
         namespace = getattr(unwrapped(call), "__globals__", {})
         annotation = _evaluated(inspect.signature(call).return_annotation, namespace)
-    if annotation is inspect.Signature.empty or isinstance(annotation, ForwardRef):
-        return Any
-    return annotation
+    return Any if annotation is inspect.Signature.empty else annotation

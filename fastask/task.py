@@ -128,8 +128,11 @@ class Task(AsyncTaskiqDecoratedTask[P, Any], Generic[P, R]):
         Args:
             task_id: the id of the message, which another request may have sent. Whether
                 there is one, and whether it is of this task, only the result will tell.
+
+        Raises:
+            UnboundTaskError: its router is not included yet.
         """
-        backend: AsyncResultBackend[Any] = self.broker.result_backend
+        backend: AsyncResultBackend[Any] = self._definition.program.broker.result_backend
         return Enqueued(task_id, backend, load=self._definition.load_result)
 
     def probe(self) -> ArgumentsWire:

@@ -121,14 +121,19 @@ class NoResultsError(FastaskError, RuntimeError):
     """A result was asked for where none is kept.
 
     Attributes:
-        broker: the broker's URL scheme, such as `"amqp"`.
+        broker: the broker's URL scheme, such as `"amqp"`; empty for a broker object.
     """
 
-    def __init__(self, broker: str) -> None:
+    def __init__(self, broker: str = "") -> None:
         super().__init__(broker)
         self.broker = broker
 
     def __str__(self) -> str:
+        if not self.broker:
+            return (
+                "the broker has no result backend, so it keeps no results; give it one: "
+                "broker.with_result_backend(...)"
+            )
         return (
             f"{self.broker}:// keeps no results; name where they are to be kept, such as "
             "FastTask(..., results='redis://localhost')"

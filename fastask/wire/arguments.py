@@ -7,10 +7,12 @@ worker.
 from __future__ import annotations
 
 import inspect
+import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Optional, get_origin
 
-from pydantic import TypeAdapter, ValidationError
+import typing_extensions
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import ArgsKwargs
 
 from fastask.exceptions import InvalidArgumentsError
@@ -76,7 +78,10 @@ class ArgumentsWire:
             if all(map(is_portable, args)) and all(map(is_portable, kwargs.values())):
                 return list(args), dict(kwargs)
             return self._each(args, kwargs, ValueWire.dump, "unsendable")
-        return self._each(*self._checked(args, kwargs), ValueWire.dump, "unsendable")
+        checked, named = self._checked(args, kwargs)
+        pairs = list(zip(checked, args, strict=True))
+        by_name = {name: (value, kwargs[name]) for name, value in named.items()}
+        return self._each(pairs, by_name, _dump_pair, "unsendable", lambda pair: pair[0])
 
     def load(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -131,6 +136,7 @@ class ArgumentsWire:
         kwargs: Mapping[str, Any],
         change: Callable[[ValueWire, Any], Any],
         kind: str,
+        shown: Callable[[Any], Any] = lambda value: value,
     ) -> tuple[list[Any], dict[str, Any]]:
         """Change each argument by the wire of its parameter, and tell all problems at once."""
         problems: list[dict[str, Any]] = []
@@ -141,7 +147,7 @@ class ArgumentsWire:
             try:
                 return change(self._wires[parameter], value)
             except (UnreadableEnvelopeError, UnsendableError) as error:
-                problems.append(problem(kind, name, str(error), kind_of_value(value)))
+                problems.append(problem(kind, name, str(error), kind_of_value(shown(value))))
 
         slots = zip(self._slots(), args, strict=False)
         named = [(name, name if name in self._keywords else self._more_named) for name in kwargs]
@@ -187,6 +193,11 @@ class ArgumentsWire:
         return (first, *rest)
 
 
+def _dump_pair(wire: ValueWire, pair: tuple[Any, Any]) -> Any:
+    """Give the form of a value that was made of another one by a check."""
+    return wire.dump(*pair)
+
+
 def _binder(parameters: Sequence[inspect.Parameter]) -> Callable[..., Any]:
     """A function with the message's parameters that gives back what it is called with."""
 
@@ -201,6 +212,9 @@ def _binder(parameters: Sequence[inspect.Parameter]) -> Callable[..., Any]:
 def _sent(spec: ParameterSpec) -> inspect.Parameter:
     """A parameter as the message sees it: constraints count, markers have no effect."""
     annotation = spec.parameter.annotation
+    if spec.parameter.kind is inspect.Parameter.VAR_POSITIONAL and _is_unpacked(annotation):
+        reason = f"*{spec.name} is a tuple that is unpacked; write the type of one item"
+        raise PydanticUserError(reason, code=None)
     if spec.field is not None:
         constraints = tuple(spec.field.metadata)
         annotation = Annotated[(spec.annotation, *constraints)] if constraints else spec.annotation
@@ -212,6 +226,12 @@ def _sent(spec: ParameterSpec) -> inspect.Parameter:
         if spec.parameter.default is None:
             annotation = Optional[annotation]  # noqa: UP045 - made at run time, of anything
     return spec.parameter.replace(annotation=annotation, default=default)
+
+
+def _is_unpacked(annotation: Any) -> bool:
+    """Whether it is `Unpack[tuple[...]]` or `*tuple[...]`, which pydantic takes for one item."""
+    is_named = get_origin(annotation) in (typing.Unpack, typing_extensions.Unpack)
+    return is_named or getattr(annotation, "__unpacked__", False) is True
 
 
 def _exact_type(spec: ParameterSpec) -> type | None:

@@ -15,6 +15,10 @@ from fastask.wire.writing import is_portable
 __all__ = ["ResultWire"]
 
 
+class _NoValue:
+    """The type of no value."""
+
+
 class ResultWire:
     """The result of one task.
 
@@ -30,7 +34,8 @@ class ResultWire:
         self._task = task
         self._wire = ValueWire(annotation)
         # Of other types there are values that some serializer does not have.
-        self.plain: type = bool if annotation is bool else type(None)
+        is_none = any(annotation is kind for kind in (None, type(None), Any))
+        self.plain: type = bool if annotation is bool else type(None) if is_none else _NoValue
         self._exact = next((kind for kind in (int, float, str) if annotation is kind), None)
 
     def dump(self, value: Any) -> Any:
@@ -43,7 +48,7 @@ class ResultWire:
         if kind is self.plain or (kind is self._exact and is_portable(value)):
             return value
         try:
-            return self._wire.dump(self._wire.check(value))
+            return self._wire.dump(self._wire.check(value), value)
         except ValidationError as error:
             raise self._misfit(error) from None
         except UnsendableError as error:

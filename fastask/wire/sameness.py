@@ -14,6 +14,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from uuid import UUID
 
 from pydantic import BaseModel
+from typing_extensions import is_typeddict
 
 from fastask.wire.annotations import fields_of, is_open, is_open_itself
 
@@ -27,8 +28,8 @@ _PLAIN = frozenset({str, int, float, bytes, datetime, date, time, timedelta, Dec
 def is_same(sent: Any, read: Any) -> bool:
     """Whether two values are equal and of equal types, in all their parts.
 
-    `==` alone takes `True` for 1, and a time with a zone for one without. A model may be
-    read as a base of its class, as the annotation says what travels, and a whole number as
+    `==` alone takes `True` for 1, and a time with a zone for one without. A model or dataclass
+    may be read as a base of its class, as the annotation says what travels, and a whole number as
     another number: pydantic leaves defaults as they are.
     """
     kind: Any = type(sent)
@@ -57,7 +58,9 @@ def is_near(sent: Any, read: Any, annotation: Any) -> bool:
     if origin is Annotated:
         return is_near(sent, read, parts[0])
     if origin in (Union, UnionType):
-        return any(is_near(sent, read, part) for part in parts)
+        # What is of a class that one member names is not left open by another one.
+        named = [part for part in parts if _names_class_of(sent, part)]
+        return any(is_near(sent, read, part) for part in named or parts)
     if origin is dict:
         pairs = zip(sent.items(), read.items(), strict=False)
         keys, items = parts
@@ -68,10 +71,15 @@ def is_near(sent: Any, read: Any, annotation: Any) -> bool:
     if origin in (list, tuple):
         return _are_near(sent, read, parts)
     if known := fields_of(annotation):
-        return all(
+        return isinstance(read, type(sent)) and all(
             is_near(_field(sent, name), _field(read, name), part) for name, part in known.items()
         )
     return True  # such as `type X = ...`, or a set, whose items can't be told apart
+
+
+def _names_class_of(value: Any, annotation: Any) -> bool:
+    is_class = isinstance(annotation, type) and not is_open_itself(annotation)
+    return is_class and not is_typeddict(annotation) and isinstance(value, annotation)
 
 
 def _are_near(sent: Any, read: Any, parts: tuple[Any, ...]) -> bool:
@@ -89,8 +97,8 @@ def _field(value: Any, name: str) -> Any:
 def _is_wider(sent: Any, read: Any) -> bool:
     """Whether a value is read in another type that will do."""
     kind: Any = type(read)
-    if isinstance(sent, BaseModel) and isinstance(sent, kind):
-        return _has_same(sent, read, _names(kind) or ())
+    if (names := _names(kind)) is not None and isinstance(sent, kind):
+        return _has_same(sent, read, names)
     if type(sent) is int and kind in (float, Decimal, complex):
         return bool(sent == read)
     is_plain = kind in _PLAIN and isinstance(sent, kind) and not isinstance(sent, Enum)
@@ -117,8 +125,16 @@ def _names(kind: Any) -> tuple[str, ...] | None:
     return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
 
 
+def _has_same_zone(sent: datetime | time, read: datetime | time) -> bool:
+    """Whether both have a zone or none; one with a name is more than its offset of a moment."""
+    if (sent.tzinfo is None) != (read.tzinfo is None):
+        return False
+    zones = [getattr(zone, "key", None) for zone in (sent.tzinfo, read.tzinfo)]
+    return zones[0] in (zones[1], "UTC")
+
+
 def _is_equal(sent: Any, read: Any) -> bool:
-    if isinstance(sent, (datetime, time)) and (sent.tzinfo is None) != (read.tzinfo is None):
+    if isinstance(sent, (datetime, time)) and not _has_same_zone(sent, read):
         return False
     if isinstance(sent, Decimal):
         return bool(sent.as_tuple() == read.as_tuple())

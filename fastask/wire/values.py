@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter
@@ -71,25 +72,31 @@ class ValueWire:
         """
         return self.check(self.read(form))
 
-    def dump(self, value: Any) -> Any:
+    def dump(self, value: Any, given: Any = None) -> Any:
         """Give the form in which a checked value travels.
 
         That is its JSON form if it is read as the same value again, as most are. Otherwise
         it travels in an envelope, with the names of its classes if need be. Where the
         annotation leaves the type open, as `Any` does, JSON decides it, as in plain Taskiq;
-        the envelope holds what JSON would lose.
+        the envelope holds what JSON would lose. Where a validator would change the value
+        once more, what it was made of travels.
+
+        Args:
+            value: the value, checked.
+            given: what it was made of.
 
         Raises:
             UnsendableError: it would be read as another value however it is written.
         """
-        if type(value) in PLAIN and is_portable(value):
+        if self._is_json and type(value) in PLAIN and is_portable(value):
             return value
         if isinstance(value, Iterator) and not self._is_json:
             value = list(value)  # what pydantic makes of an `Iterable`; it is read only once
         if self._is_json:
             return self._written(enclosed, value, LooseWriter())
         reason = _NO_FORM
-        for form in self._open_forms(value) if self._is_open else self._forms(value):
+        forms = self._open_forms(value) if self._is_open else self._forms(value)
+        for form in chain(forms, self._enclosed_as_it_is(given)):
             if form is _NOTHING:
                 continue
             if self._is_read_as(form, value):
@@ -119,6 +126,9 @@ class ValueWire:
         parts = _or_nothing(self._adapter.dump_python, value, **_JSON | {"mode": "python"})
         if parts is not _NOTHING:
             yield _or_nothing(enclosed, parts, Writer())
+        yield from self._enclosed_as_it_is(value)
+
+    def _enclosed_as_it_is(self, value: Any) -> Iterator[Any]:
         yield _or_nothing(enclosed, value, Writer(self._classes.values()))
 
     def _written(self, write: Callable[..., Any], *args: Any) -> Any:

@@ -5,14 +5,16 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 from taskiq import AcknowledgeType
 from taskiq.schedule_sources import LabelScheduleSource
+from taskiq.scheduler.scheduled_task import CronSpec
 
 from fastask import FastTask, TaskOptionError
 from fastask.cron import cron_problem
 from fastask.retries import RetryPolicy
 from fastask.schedules import with_sent_arguments
-from tests.unit.doubles import RecordingBroker, one_sentence
+from tests.unit.doubles import RecordingBroker, RecordingSource, one_sentence
 
 
 @pytest.fixture
@@ -108,6 +110,13 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"ack_type": "sometimes"}, "ack_type", "'when_received'"),
     ({"ack_type": "when_saved", "labels": {"ack_type": 1}}, "ack_type", "labels too"),
     ({"labels": ["queue"]}, "labels", "mapping"),
+    ({"labels": {5: "queue"}}, "labels", "mapping"),
+    ({"labels": {"ack_type": "junk"}}, "ack_type", "'when_received'"),
+    ({"labels": {"timeout": "abc"}}, "timeout", "above 0"),
+    ({"retries": 2, "ack_type": "manual"}, "retries", "ack_type='manual'"),
+    ({"retries": 2, "labels": {"ack_type": "manual"}}, "retries", "ack_type='manual'"),
+    ({"retries": 2, "labels": {"max_retries": 7}}, "retries", "labels too"),
+    ({"retrys": None}, "retrys", "'retries'"),
 ]
 
 
@@ -179,6 +188,55 @@ def test_schedule_label_that_is_no_list(ft: FastTask) -> None:
     """Taskiq would fail on it in the scheduler."""
     with pytest.raises(TaskOptionError, match="as a list"):
         ft.task(labels={"schedule": {"cron": "0 7 * * *"}})(chore)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        ({"cron": "every day"}, "five fields"),
+        ({"cron": "61 * * * *"}, "no minute"),
+        ({"crn": "0 7 * * *"}, "'crn'"),
+        ({}, "must be present"),
+        ({"interval": 0}, "at least 1 second"),
+        ({"cron": "0 7 * * *", "cron_offset": "Europe/Nowhere"}, "'Europe/Nowhere'"),
+        ({"cron": "0 7 * * *", "args": None}, "args"),
+        ({"time": "tomorrow"}, "time"),
+    ],
+    ids=str,
+)
+def test_schedule_label_that_is_never_due(
+    ft: FastTask, schedule: dict[str, Any], words: str
+) -> None:
+    """What Taskiq's scheduler passes over, or fails on when it starts, is told at once."""
+    with pytest.raises(TaskOptionError) as caught:
+        ft.task("chore", labels={"schedule": [schedule]})(chore)
+    assert caught.value.option == "labels"
+    assert one_sentence(caught.value, "'schedule' is of no use", words)
+    assert ft.broker.find_task("chore") is None
+
+
+@pytest.mark.parametrize("cron", ["every day", "", "61 * * * *", CronSpec(hours=24), None])
+async def test_cron_of_a_source(ft: FastTask, cron: Any) -> None:
+    """A schedule that is made while the program runs is checked in the same way."""
+    source = RecordingSource()
+    task = ft.task("chore")(chore)
+    for sending in (task, task.kicker()):
+        with pytest.raises(TaskOptionError, match="'cron'"):
+            await sending.schedule_by_cron(source, cron, 1)
+    assert source.schedules == []
+
+
+async def test_schedule_shows_no_argument(ft: FastTask) -> None:
+    """An argument may be a secret; Taskiq's handle shows them all (taskiq 0.13)."""
+
+    async def login(password: SecretStr) -> None: ...
+
+    made = await ft.task("login")(login).schedule_by_cron(
+        RecordingSource(), "0 7 * * *", SecretStr("hunter2")
+    )
+    assert "hunter2" in str(made.task.args)
+    assert "hunter2" not in f"{made} {made!r}"
+    assert str(made) == f"Schedule('login', '0 7 * * *', id={made.schedule_id!r})"
 
 
 async def test_scheduled_arguments_travel_as_those_of_a_message(ft: FastTask) -> None:

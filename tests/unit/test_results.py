@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from fastask import FastTask, InvalidResultError
+from fastask import FastTask, InvalidResultError, UnresolvableTasksError
 from tests.unit.doubles import one_sentence
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -83,6 +83,49 @@ async def test_result_of_nothing(ft: FastTask) -> None:
 
     with pytest.raises(InvalidResultError):
         await (await nothing.kiq()).result(timeout=1)
+
+
+@pytest.mark.parametrize("kind", [int, str, bool, list[int], Item])
+async def test_forgotten_return(ft: FastTask, kind: Any) -> None:
+    """A task that returns nothing though it should is a failed one, where it is stored."""
+
+    async def forgotten() -> None: ...
+
+    forgotten.__annotations__["return"] = kind
+    task = ft.task("forgotten")(forgotten)
+    for _ in range(2):  # the second time by what was written out
+        sent = await task.kiq()
+        stored = await ft.broker.result_backend.get_result(sent.task_id)
+        assert stored.is_err
+        assert stored.return_value is None
+
+
+@pytest.mark.parametrize("kind", [None, int | None, Any])
+async def test_nothing_that_is_annotated(ft: FastTask, kind: Any) -> None:
+    """`None` is a value where the annotation says so."""
+
+    async def nothing() -> None: ...
+
+    nothing.__annotations__["return"] = kind
+    task: Any = ft.task("nothing")(nothing)
+    assert await (await task.kiq()).result(timeout=1) is None
+
+
+def undefined(ft: FastTask) -> Any:
+    async def make() -> "OnlyForCheckers":  # type: ignore[name-defined]  # noqa: F821
+        return "anything"
+
+    return ft.task("make")(make)
+
+
+async def test_return_annotation_that_is_not_there(ft: FastTask) -> None:
+    """A name that only type checkers see is told, when a worker starts and when it is sent."""
+    task = undefined(ft)
+    for _ in range(2):
+        with pytest.raises(UnresolvableTasksError, match="'OnlyForCheckers' is not defined"):
+            task.compile()
+        with pytest.raises(UnresolvableTasksError, match="not for type checkers alone"):
+            await task.kiq()
 
 
 async def test_result_without_an_annotation(ft: FastTask) -> None:

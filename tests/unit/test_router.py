@@ -20,6 +20,10 @@ async def send(n: int = 1) -> int:
     return n
 
 
+async def another(n: int = 1) -> int:
+    return -n
+
+
 def names(ft: FastTask) -> list[str]:
     return sorted(ft.broker.get_all_tasks())
 
@@ -177,6 +181,85 @@ def test_name_that_is_taken() -> None:
         ft.include_router(routed())
     ft.include_router(routed(), prefix="mail")
     assert names(ft) == ["mail:send", "send"]
+
+
+async def test_refused_tasks_are_not_bound() -> None:
+    """One name that is taken keeps the whole router out, and its handles unbound."""
+    ft, _ = program()
+    ft.task("b")(another)
+    outer, inner = TaskRouter(), TaskRouter()
+    outer.include_router(inner)
+    tasks = [outer.task("a")(send), inner.task("b")(send), inner.task("c")(send)]
+    with pytest.raises(DuplicateTaskError, match="'b'"):
+        ft.include_router(outer)
+    assert names(ft) == ["b"]
+    for task in tasks:
+        with pytest.raises(UnboundTaskError):
+            await task.kiq(1)
+    ft.include_router(outer, prefix="mail")
+    assert names(ft) == ["b", "mail:a", "mail:b", "mail:c"]
+
+
+def test_refused_inner_router_is_not_bound() -> None:
+    """The same where a router is included that is part of a program already."""
+    first, _ = program()
+    second, _ = program()
+    second.task("x:send")(another)
+    outer, inner = TaskRouter(), TaskRouter()
+    first.include_router(outer)
+    second.include_router(outer)
+    inner.task("send")(send)
+    with pytest.raises(DuplicateTaskError):
+        outer.include_router(inner, prefix="x")
+    assert (names(first), names(second)) == ([], ["x:send"])
+    outer.include_router(inner, prefix="y")
+    assert (names(first), names(second)) == (["y:send"], ["x:send", "y:send"])
+
+
+def test_refused_declaration_is_not_kept() -> None:
+    """A task that is declared late, under a name that is taken, is nowhere afterwards."""
+    first, _ = program()
+    second, _ = program()
+    second.task("send")(another)
+    router = TaskRouter()
+    first.include_router(router)
+    second.include_router(router)
+    with pytest.raises(DuplicateTaskError):
+        router.task("send")(send)
+    third, _ = program()
+    third.include_router(router)
+    assert (names(first), names(third)) == ([], [])
+
+
+def test_two_tasks_of_one_name() -> None:
+    """A router that has a name twice is refused when a program includes it."""
+    ft, _ = program()
+    router = TaskRouter()
+    router.task("send")(send)
+    router.include_router(routed())
+    with pytest.raises(DuplicateTaskError):
+        ft.include_router(router)
+    assert names(ft) == []
+
+
+def test_schedule_that_does_not_fit() -> None:
+    """It keeps the router out, too."""
+
+    async def needs(n: int) -> None: ...
+
+    ft, _ = program()
+    router = TaskRouter()
+    router.task("needs", cron="0 7 * * *")(needs)
+    with pytest.raises(TaskOptionError, match="schedule_args"):
+        ft.include_router(router)
+    assert names(ft) == []
+
+
+async def test_handle_before_its_router_is_included() -> None:
+    """A handle by id needs to know where results are."""
+    router = TaskRouter()
+    with pytest.raises(UnboundTaskError):
+        router.task("send")(send).enqueued("id")
 
 
 def routed() -> TaskRouter:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
-from pydantic import BaseModel, SecretStr, field_validator
+from pydantic import BaseModel, PydanticUserError, SecretStr, field_validator
 
 from fastask import FastTask, InvalidArgumentsError, InvalidResultError, UnresolvableTasksError
 from tests.unit.doubles import RecordingBroker, one_sentence
@@ -322,11 +322,13 @@ async def test_annotation_that_can_not_be_used(ft: FastTask) -> None:
     class Broken:
         @classmethod
         def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-            return handler.generate_schema(Annotated[int, 5].__class__)
+            raise PydanticUserError("it has none", code=None)
 
     async def broken(value: Broken) -> None: ...
 
     task = ft.task("broken")(broken)
     assert task.task_name == "broken"
-    with pytest.raises((UnresolvableTasksError, InvalidArgumentsError)):
-        await task.kiq(5)  # type: ignore[arg-type]
+    with pytest.raises(UnresolvableTasksError, match=r"a parameter can't be used .it has none."):
+        task.compile()
+    with pytest.raises(UnresolvableTasksError):
+        await task.kiq(Broken())

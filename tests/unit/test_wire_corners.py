@@ -2,13 +2,14 @@
 
 import enum
 from collections import ChainMap, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from fastapi import FastAPI
@@ -138,6 +139,11 @@ def there(kind: Any, value: Any) -> Any:
         (Extensible, Extensible(number=1, more="a")),
         (Fraction, Fraction(1, 3)),
         (Decimal | str, Decimal("1E+1000")),
+        (Same | dict[str, Any], Same(x=1)),
+        (dict | Mixed, Mixed(at=NOW)),
+        (list[Same | list[Any]], [Same(x=1), [1]]),
+        (Mapping[str, Any] | Same | None, Same(x=1)),
+        (UUID | list, UUID(int=1)),
     ],
     ids=str,
 )
@@ -148,10 +154,39 @@ def test_arrives_as_it_was(kind: Any, value: Any) -> None:
     assert got == value
 
 
+@pytest.mark.parametrize("kind", [datetime, list[datetime], datetime | None])
+def test_zone_arrives(kind: Any) -> None:
+    """A zone with a name stays one: the next day at noon is not 24 hours later."""
+    noon = datetime(2026, 10, 24, 12, tzinfo=ZoneInfo("Europe/Berlin"))
+    got = there(kind, [noon] if kind == list[datetime] else noon)
+    [got] = got if isinstance(got, list) else [got]
+    assert got.tzinfo is noon.tzinfo
+    assert (got + timedelta(days=1)).isoformat() == "2026-10-25T12:00:00+01:00"
+
+
+def test_zone_that_is_no_more_than_an_offset() -> None:
+    """It travels as plain Taskiq sends it."""
+    definition = task_of(datetime)._definition
+    for zone in (UTC, ZoneInfo("UTC"), timezone(timedelta(hours=1))):
+        moment = datetime(2026, 10, 24, 12, tzinfo=zone)
+        [form], _ = definition.arguments.dump([moment], {})
+        assert datetime.fromisoformat(form) == moment
+
+
+@dataclass
+class Detailed(Plain):
+    more: int = 1
+
+
+def test_dataclass_of_a_subclass() -> None:
+    """It arrives as the class that is annotated, as a model does."""
+    assert there(Plain, Detailed(1.0, [2.0], more=3)) == Plain(1.0, [2.0])
+
+
 @pytest.mark.parametrize(
     ("value", "arrives"),
     [
-        (deque([SecretStr("a"), NOW]), [SecretStr("a"), NOW]),
+        (deque([SecretStr("a"), NOW]), [SecretStr("a"), "2026-01-02T00:00:00Z"]),
         ({"a": SecretStr("a")}.values(), [SecretStr("a")]),
         (ChainMap({"a": SecretStr("a")}), {"a": SecretStr("a")}),
         (range(2), [0, 1]),
@@ -161,8 +196,8 @@ def test_arrives_as_it_was(kind: Any, value: Any) -> None:
 def test_no_mask_arrives(value: Any, arrives: Any) -> None:
     """A secret in any container arrives as it is, and what is beside it as JSON has it."""
     got = there(Any, value)
-    assert str(got) == str(arrives).replace(repr(NOW), "'2026-01-02T00:00:00Z'")
-    assert "**" not in str([each.get_secret_value() for each in got if hasattr(each, "get_secret")])
+    assert got == arrives
+    assert str(got) == str(arrives)  # of equal types
 
 
 def test_one_that_is_read_once() -> None:
@@ -248,19 +283,3 @@ def test_misfit_of_a_long_result(count: int) -> None:
     with pytest.raises(InvalidResultError) as caught:
         ResultWire("a", dict[str, int]).dump({"k" * 1_000_000: "x"})
     assert len(str(caught.value)) < 500
-
-
-def refuse(value: str) -> str:
-    raise ValueError(f"{value} is no good")
-
-
-def test_validator_that_repeats_the_value() -> None:
-    """What a validator says of a value is left out where it repeats it."""
-
-    class Strict(BaseModel):
-        name: str
-        check = field_validator("name")(refuse)
-
-    with pytest.raises(InvalidArgumentsError) as caught:
-        there(Strict, {"name": "hunter2"})
-    assert "hunter2" not in f"{caught.value} {caught.value.errors}"

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, SecretStr, computed_field, create_model
 
 from fastask import FastTask
 from tests.unit.doubles import RecordingBroker
-from tests.unit.wire_values import SERIALIZERS
+from tests.unit.wire_values import SERIALIZERS, zone_of
 
 Typed = tuple[Any, st.SearchStrategy[Any]]
 
@@ -192,9 +192,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, datetime | time):
-        # Zones arrive as their offset, where that is all that `==` sees.
+        # A zone without a name arrives as its offset.
         naive = repr(value.replace(tzinfo=None, fold=0))
-        return naive, value.tzinfo is None, value.utcoffset()
+        return naive, value.tzinfo is None, value.utcoffset(), zone_of(value)
     return repr(value)
 
 

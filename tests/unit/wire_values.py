@@ -229,6 +229,7 @@ UNTOLD: list[tuple[Any, Any]] = [
     (float | Decimal, Decimal("1.10")),
     (Word | str, Word.YES),
     (list[Word | str], [Word.YES, "yes"]),
+    (datetime, datetime(2026, 10, 24, 12, tzinfo=BERLIN)),
     (datetime, datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=BERLIN)),
     (time, time(1, 2, tzinfo=BERLIN)),
     (Same | Alike, Alike(x=1)),
@@ -254,4 +255,11 @@ EVERYTHING = [*VALUES, *UNTOLD]
 
 
 def equal(got: Any, value: Any) -> bool:
-    return is_same(value, got) and (got == value or repr(got) == repr(value))
+    is_equal = is_same(value, got) and (got == value or repr(got) == repr(value))
+    return is_equal and zone_of(got) == zone_of(value)
+
+
+def zone_of(value: Any) -> str | None:
+    """The name of a time's zone, where it is more than an offset."""
+    key: str | None = getattr(getattr(value, "tzinfo", None), "key", None)
+    return None if key == "UTC" else key
