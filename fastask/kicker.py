@@ -58,6 +58,7 @@ class Kicker(AsyncKicker[P, Any], Generic[P, R]):
     def __init__(self, definition: Definition, broker: AsyncBroker, labels: dict[str, Any]) -> None:
         super().__init__(definition.name, broker, labels, definition.return_type)
         self._definition = definition
+        self.is_idempotent: bool = False
 
     def with_labels(self, **labels: str | float) -> Self:
         """Add labels to this message."""
@@ -68,7 +69,8 @@ class Kicker(AsyncKicker[P, Any], Generic[P, R]):
         """Give the message an id of the caller's choice.
 
         Sent twice with the same id the task runs once, where the broker can do that; see
-        docs/brokers.md for which can, and for how long.
+        docs/brokers.md for which can, and for how long. What a schedule sends with it runs
+        each time. Two tasks with the same id both run, and have one place for their results.
         """
         super().with_task_id(task_id)
         return self
@@ -97,10 +99,14 @@ class Kicker(AsyncKicker[P, Any], Generic[P, R]):
         sending: Any = super().kiq(*args, **kwargs)
         if "pytest" in sys.modules and is_guarded(self.broker):
             sending = in_time(sending)
+        if self.custom_task_id is not None and sends_once(self.broker):
+            self.labels[ONCE] = 1
         try:
             sent = await sending
         except SendTaskError as error:
             raise_not_sent(self.task_name, self.broker, error)
+        finally:
+            self.labels.pop(ONCE, None)
         return self._enqueued(sent)
 
     async def resend(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Enqueued[R]:
@@ -131,8 +137,10 @@ class Kicker(AsyncKicker[P, Any], Generic[P, R]):
 
         Raises:
             InvalidArgumentsError: the arguments don't fit the task; nothing was scheduled.
-            TaskOptionError: the scheduler does not understand the expression.
+            TaskOptionError: the scheduler does not understand the expression, or the kicker
+                has an idempotency key.
         """
+        self._check_schedulable()
         if problem := cron_problem(cron.to_cron() if isinstance(cron, CronSpec) else cron):
             raise TaskOptionError("cron", problem)
         return Schedule(await super().schedule_by_cron(source, cron, *args, **kwargs))
@@ -144,7 +152,9 @@ class Kicker(AsyncKicker[P, Any], Generic[P, R]):
 
         Raises:
             InvalidArgumentsError: the arguments don't fit the task; nothing was scheduled.
+            TaskOptionError: the kicker has an idempotency key.
         """
+        self._check_schedulable()
         return Schedule(await super().schedule_by_interval(source, interval, *args, **kwargs))
 
     async def schedule_by_time(
@@ -154,15 +164,20 @@ class Kicker(AsyncKicker[P, Any], Generic[P, R]):
 
         Raises:
             InvalidArgumentsError: the arguments don't fit the task; nothing was scheduled.
+            TaskOptionError: the kicker has an idempotency key.
         """
+        self._check_schedulable()
         return Schedule(await super().schedule_by_time(source, time, *args, **kwargs))
+
+    def _check_schedulable(self) -> None:
+        if self.is_idempotent:
+            reason = "a schedule can't keep it; give the schedule an id, with_schedule_id(...)"
+            raise TaskOptionError("idempotency_key", reason)
 
     def _prepare_message(self, *args: Any, **kwargs: Any) -> TaskiqMessage:
         # Taskiq's own, which all its sending goes through, would change models and
         # dataclasses in its way; a test tells when it is not called any more.
         sent_args, sent_kwargs = self._definition.arguments.dump(args, kwargs)
-        if self.custom_task_id is not None and sends_once(self.broker):
-            self.labels[ONCE] = 1
         message = super()._prepare_message()
         vars(message).update(args=sent_args, kwargs=sent_kwargs)  # half the time of assigning
         return message

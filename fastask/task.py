@@ -120,6 +120,7 @@ class Task(AsyncTaskiqDecoratedTask[P, Any], Generic[P, R]):
             reason = f"{type(self.broker).__name__} can't send a message once"
             remedy = "use the broker of a sqlite://, redis:// or nats:// URL"
             raise TaskOptionError("idempotency_key", f"{reason}; {remedy}")
+        kicker.is_idempotent = True
         return kicker.with_task_id(uuid5(_KEYS, f"{self.task_name}\n{idempotency_key}").hex)
 
     def enqueued(self, task_id: str) -> Enqueued[R]:

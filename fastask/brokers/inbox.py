@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
@@ -27,7 +27,7 @@ __all__ = ["MAX_STARTS", "Inbox", "Taken", "Transport"]
 logger: logging.Logger = logging.getLogger("fastask.brokers")
 
 MAX_STARTS = 5  # of a task that never comes to an end
-_LONELY = 2  # starts without an end after which a message is not run beside another such
+_SUSPECT = 2  # counted starts without an end after which a message runs alone
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds between attempts to reach a server
 _ANSWER_TIMEOUT = 60.0  # seconds for which an acknowledgement is tried
 _CLOSE_TIMEOUT = 5.0  # seconds
@@ -93,9 +93,9 @@ class Inbox:
         self._transport = transport
         self._settings = settings
         self._waiting: deque[Taken] = deque()
-        self._lonely: deque[Taken] = deque()  # each of which runs without another such
-        self._alone: Taken | None = None
         self._held: set[Taken] = set()
+        self._ended = asyncio.Event()  # set when something is not held any more
+        self._suspects = Suspects(settings.deadline)
         self._forgotten: deque[Taken] = deque()
         self._leaving = asyncio.Event()  # nothing more is taken
         self._closing = asyncio.Event()  # nothing is waited for
@@ -116,20 +116,24 @@ class Inbox:
             await asyncio.wait([beating])
         await self._hand_back(list(self._held))
         self._waiting.clear()
-        self._lonely.clear()
+        self._suspects.clear()
 
     async def messages(self) -> AsyncGenerator[AckableMessage, None]:
         """Give messages to Taskiq's receiver, as it asks for them.
 
         Leaving hands back what was taken and not given out.
         """
-        self._leaving, self._closing = asyncio.Event(), asyncio.Event()
+        self._leaving, self._closing, self._ended = (
+            asyncio.Event(),
+            asyncio.Event(),
+            asyncio.Event(),
+        )
         if self._beating is None:
             self._beating = asyncio.create_task(self._beat(), name="fastask heartbeat")
         taking: asyncio.Task[None] | None = None
         try:
             while True:
-                if (taken := self._next()) is not None:
+                if (taken := await self._next()) is not None:
                     ready = await self._ready(taken)
                     while ready:
                         yield ready.pop()  # and not kept here: who drops it gives it back
@@ -142,9 +146,9 @@ class Inbox:
             if taking is not None:
                 await asyncio.wait([taking], timeout=_CLOSE_TIMEOUT)
                 taking.cancel()
-            await self._hand_back([*self._waiting, *self._lonely])
+            await self._hand_back([*self._waiting, *self._suspects.waiting])
             self._waiting.clear()
-            self._lonely.clear()
+            self._suspects.clear()
 
     def forget(self, taken: Taken) -> None:
         """Have a message given back, whose task came to no end; may be called in any thread."""
@@ -168,21 +172,26 @@ class Inbox:
                         _told(error),
                     )
                     if not self._closing.is_set():  # or it is handed back
-                        self._held.discard(taken)
+                        self._release(taken)
                     return
                 await _pause(pause, self._closing)
                 pause = min(pause * 2, _LONGEST_PAUSE)
             else:
-                self._held.discard(taken)
+                self._release(taken)
                 return
 
-    def _next(self) -> Taken | None:
-        if self._waiting:
-            return self._waiting.popleft()
-        if self._lonely and self._alone not in self._held:
-            self._alone = self._lonely.popleft()
-            return self._alone
-        return None
+    async def _next(self) -> Taken | None:
+        """Give what is to be started now, as soon as it may; `None` if there is nothing."""
+        while (pause := self._suspects.pause(self._held, len(self._waiting))) > 0:
+            self._ended.clear()
+            await _pause(pause, self._ended)
+        if (suspect := self._suspects.next(self._held)) is not None:
+            return suspect
+        return self._waiting.popleft() if self._waiting else None
+
+    def _release(self, taken: Taken) -> None:
+        self._held.discard(taken)
+        self._ended.set()
 
     async def _ready(self, taken: Taken) -> list[AckableMessage]:
         """Count a start, and give the message; another one, or none, if it is to be buried."""
@@ -215,7 +224,10 @@ class Inbox:
                 logger.warning("the broker's server is back")
             self._held.update(batch)
             for taken in batch:
-                (self._lonely if taken.starts >= _LONELY else self._waiting).append(taken)
+                if taken.starts >= _SUSPECT:
+                    self._suspects.add(taken)
+                else:
+                    self._waiting.append(taken)
             return
 
     async def _beat(self) -> None:
@@ -239,7 +251,7 @@ class Inbox:
             taken = self._forgotten[0]
             if taken in self._held:
                 await self._transport.give_back([taken], is_fresh=False)
-                self._held.discard(taken)
+                self._release(taken)
             self._forgotten.popleft()
 
     async def _hand_back(self, held: Sequence[Taken]) -> None:
@@ -264,6 +276,52 @@ class Inbox:
         level = logging.DEBUG if self._is_away or self._closing.is_set() else logging.WARNING
         self._is_away = True
         logger.log(level, "the broker's server is away (%s); trying again", _told(error))
+
+
+class Suspects:
+    """Messages whose workers died in their task, or beside it, and which run alone.
+
+    So those that kill their worker are told from those that ran beside them. Something that
+    runs for long must not stop a worker, so the others wait for a deadline at most.
+
+    Args:
+        patience: seconds.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self.waiting: deque[Taken] = deque()
+        self._patience = patience
+        self._alone: Taken | None = None
+        self._until = 0.0
+
+    def add(self, taken: Taken) -> None:
+        """Keep a message until it is its turn."""
+        if not self.waiting:
+            self._until = max(self._until, monotonic() + self._patience)
+        self.waiting.append(taken)
+
+    def next(self, held: Collection[Taken]) -> Taken | None:
+        """Give a message if none of them runs."""
+        if not self.waiting or self._alone in held:
+            return None
+        self._alone = self.waiting.popleft()
+        self._until = monotonic() + self._patience
+        return self._alone
+
+    def pause(self, held: Collection[Taken], others: int) -> float:
+        """Say for how long nothing is to be started, unless something comes to its end.
+
+        Args:
+            held: all that was taken and is not answered for.
+            others: how many of them wait for their turn, besides those kept here.
+        """
+        running = len(held) - others - len(self.waiting)
+        is_busy = self._alone in held or (self.waiting and running > 0)
+        return self._until - monotonic() if is_busy else 0.0
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self.waiting.clear()
 
 
 class _Hold:

@@ -22,13 +22,14 @@ def sends_once(broker: AsyncBroker) -> bool:
 def once_key(message: BrokerMessage) -> str | None:
     """Give what a message is sent once by; `None` if it may be sent again.
 
-    A retry, and one that is handed on to other workers, is another message.
+    A retry, and one that is handed on to other workers, is another message; so is one of the
+    same id for another task.
     """
     labels = message.labels
     if ONCE not in labels:
         return None
     again: list[Any] = [labels.get(name, 0) for name in ("_retries", "X-Taskiq-requeue")]
-    return f"{message.task_id}:{again[0]}:{again[1]}"
+    return f"{message.task_id}:{again[0]}:{again[1]}:{message.task_name}"
 
 
 class SentOnce:

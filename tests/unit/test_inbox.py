@@ -272,19 +272,50 @@ async def test_gives_up_acknowledging_when_it_closes(caplog: pytest.LogCaptureFi
     assert "could not be handed back" in caplog.text
 
 
+async def is_kept_waiting(asking: "asyncio.Task[AckableMessage]") -> bool:
+    for _ in range(20):  # turns of the event loop, of which a message takes a few
+        await asyncio.sleep(0)
+    return not asking.done()
+
+
 async def test_suspects_run_alone() -> None:
-    """What was started and lost several times does not run beside another such."""
+    """What was started and lost several times runs beside nothing: neither may kill the other."""
     server = Server(again("a", 2), again("b", 2), fresh("c"))
     async with listening(inbox_of(server)) as messages:
-        given = [await following(messages), await following(messages)]
-        assert [message.data for message in given] == [b"c", b"a"]
+        message = await following(messages)
+        for name, after in ((b"a", b"b"), (b"b", b"c")):
+            assert message.data == name
+            asking = asyncio.create_task(following(messages))
+            assert await is_kept_waiting(asking)
+            await acknowledge(message)
+            message = await asking
+            assert message.data == after
+
+
+async def test_suspect_waits_for_what_runs() -> None:
+    """It is started when what was started before it has come to its end."""
+    server = Server(fresh("a"))
+    async with listening(inbox_of(server)) as messages:
+        running = await following(messages)
+        server.messages = [again("b", 2), fresh("c")]
         asking = asyncio.create_task(following(messages))
-        rounds = len(server.asked)
-        while len(server.asked) < rounds + 3:
+        while server.messages:
             await asyncio.sleep(0)
-        assert not asking.done()
-        await acknowledge(given[1])
+        assert await is_kept_waiting(asking)
+        await acknowledge(running)
         assert (await asking).data == b"b"
+
+
+async def test_suspect_does_not_stop_a_worker() -> None:
+    """Others wait for a deadline at most, before and beside it; other suspects wait for its end."""
+    server = Server(fresh("a"))
+    async with listening(inbox_of(server, deadline=0.05)) as messages:
+        given = [await following(messages)]
+        server.messages = [again("b", 2), again("c", 2), fresh("d"), fresh("e")]
+        given += [await following(messages) for _ in range(3)]
+        assert [message.data for message in given] == [b"a", b"b", b"d", b"e"]
+        await acknowledge(given[1])
+        assert (await following(messages)).data == b"c"
 
 
 @pytest.mark.parametrize(("starts", "is_dead"), [(MAX_STARTS - 2, False), (MAX_STARTS - 1, True)])

@@ -1,14 +1,15 @@
 """Sending once: by an id of the sender's choice, or by what the sending is about."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from taskiq import BrokerMessage, InMemoryBroker
+from taskiq import BrokerMessage, InMemoryBroker, TaskiqScheduler
 
 from fastask import FastTask, Task, TaskOptionError
 from fastask.brokers.once import ONCE, SentOnce, once_key
-from tests.unit.doubles import RecordingBroker
+from tests.unit.doubles import RecordingBroker, RecordingSource
 
 
 class OnceBroker(RecordingBroker):
@@ -33,7 +34,7 @@ async def test_id_of_the_senders() -> None:
     task = declared(broker)
     await task.kicker().with_task_id("order-5").kiq(1)
     await task.kiq(1)
-    assert [once_key(each) for each in broker.sent] == ["order-5:0:0", None]
+    assert [once_key(each) for each in broker.sent] == ["order-5:0:0:add", None]
 
 
 async def test_key() -> None:
@@ -48,7 +49,45 @@ async def test_key() -> None:
     ids = [handle.task_id for handle in handles]
     assert ids[0] == ids[1]
     assert len(set(ids)) == 3
-    assert [once_key(each) for each in broker.sent] == [f"{task_id}:0:0" for task_id in ids]
+    assert [once_key(each) for each in broker.sent] == [
+        f"{task_id}:0:0:{name}"
+        for task_id, name in zip(ids, ["one", "one", "one", "two"], strict=True)
+    ]
+
+
+async def test_one_id_for_two_tasks() -> None:
+    """Both are sent: an order that is charged and mailed may lend its id to both."""
+    broker = OnceBroker()
+    ft = FastTask(FastAPI(), broker)
+    for name in ("charge", "mail"):
+        await ft.task(name)(add).kicker().with_task_id("order-5").kiq(1)
+    assert len({once_key(each) for each in broker.sent}) == 2
+
+
+async def test_schedule_runs_each_time() -> None:
+    """An id that a schedule sends with does not keep it from running again."""
+    broker, source = OnceBroker(), RecordingSource()
+    kicker = declared(broker).kicker().with_task_id("nightly")
+    await kicker.kiq(1)
+    made = await kicker.schedule_by_interval(source, 60, 1)
+    assert [each.task_id for each in source.schedules] == ["nightly"]
+    await TaskiqScheduler(broker, [source]).on_ready(source, source.schedules[0])
+    await made.kiq()
+    assert [once_key(each) for each in broker.sent] == ["nightly:0:0:add", None, None]
+
+
+async def test_schedule_with_a_key_is_refused() -> None:
+    """It would be dropped without a word."""
+    kicker = declared(OnceBroker()).kicker(idempotency_key="5")
+    source = RecordingSource()
+    for scheduling in (
+        kicker.schedule_by_cron(source, "0 7 * * *", 1),
+        kicker.schedule_by_interval(source, 60, 1),
+        kicker.schedule_by_time(source, datetime(2031, 1, 1, tzinfo=UTC), 1),
+    ):
+        with pytest.raises(TaskOptionError, match=r"with_schedule_id\(\.\.\.\)"):
+            await scheduling
+    assert source.schedules == []
 
 
 @pytest.mark.parametrize("broker", [RecordingBroker(), InMemoryBroker()])
