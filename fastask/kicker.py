@@ -56,7 +56,13 @@ class Kicker(AsyncKicker[P, Any], Generic[P, R]):
     """A sending that can be changed before it is done: Taskiq's kicker, typed and checked."""
 
     def __init__(self, definition: Definition, broker: AsyncBroker, labels: dict[str, Any]) -> None:
-        super().__init__(definition.name, broker, labels, definition.return_type)
+        # What Taskiq's own __init__ does, without the call: `kiq` makes one each time.
+        self.task_name: str = definition.name
+        self.broker: AsyncBroker = broker
+        self.labels: dict[str, Any] = labels
+        self.custom_task_id: str | None = None
+        self.custom_schedule_id: str | None = None
+        self.return_type: Any = definition.return_type
         self._definition = definition
         self.is_idempotent: bool = False
 

@@ -61,9 +61,11 @@ class ArgumentsWire:
         # Types of a call that needs no further look; `None` is the type of no value.
         is_plain = len(self._positional) == len(specs)
         self.exact: list[type | None] = self._exact if is_plain else [None]
-        # By how many come by position, the types of those that come by name.
-        pairs = [(spec.name, kind) for spec, kind in zip(specs, self._exact, strict=True)]
-        self._rest = [dict(pairs[given:]) for given in range(len(self._positional) + 1)]
+        # By how many come by position, the names and types of those that come by name.
+        pairs = {spec.name: kind for spec, kind in zip(specs, self._exact, strict=True)}
+        items = list(pairs.items())
+        self._rest = [dict(items[given:]) for given in range(len(self._positional) + 1)]
+        self._in_order = [([*rest], [*rest.values()]) for rest in self._rest]
 
     def dump(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -74,6 +76,8 @@ class ArgumentsWire:
             InvalidArgumentsError: an argument is missing, unknown, given twice, of a wrong
                 type, or injected; or a value would not arrive as it is.
         """
+        if not kwargs and [*map(type, args)] == self.exact and all(map(is_portable, args)):
+            return [*args], {}  # so that most calls cost little
         if self._fits(args, kwargs):
             if all(map(is_portable, args)) and all(map(is_portable, kwargs.values())):
                 return list(args), dict(kwargs)
@@ -162,10 +166,12 @@ class ArgumentsWire:
         if not kwargs:
             return [*map(type, args)] == self.exact
         given = len(args)
-        if given > len(self._positional):
+        if given > len(self._positional) or (given and [*map(type, args)] != self._exact[:given]):
             return False
-        types = {name: type(value) for name, value in kwargs.items()}
-        return types == self._rest[given] and [*map(type, args)] == self._exact[:given]
+        names, types = self._in_order[given]
+        if [*kwargs] == names:
+            return [*map(type, kwargs.values())] == types
+        return {name: type(value) for name, value in kwargs.items()} == self._rest[given]
 
     def _slots(self) -> Iterator[str]:
         """Name the parameters that positional arguments are for."""

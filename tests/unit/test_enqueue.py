@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from fastapi import Depends, FastAPI, Query, Request
 from pydantic import AfterValidator, BaseModel, Field
-from taskiq import Context, InMemoryBroker, TaskiqDepends
+from taskiq import AsyncTaskiqTask, Context, InMemoryBroker, TaskiqDepends
+from taskiq.kicker import AsyncKicker
 
 from fastask import INJECTED, FastTask, InvalidArgumentsError
 from tests.unit.doubles import (
@@ -142,6 +143,16 @@ async def test_wrong_type_in_variadic_parameters() -> None:
     """What is wrong among `*args` and `**kwargs` is found, by position or name."""
     error = await refused(many, 1, "x", size="y")
     assert locations(error) == [(1,), ("size",)]
+
+
+async def test_handles_have_what_taskiqs_have() -> None:
+    """They are made without Taskiq's own `__init__` (taskiq 0.13), which might set more."""
+    kicker = pay.kicker()
+    theirs: AsyncKicker[Any, Any] = AsyncKicker("pay", ft.broker, {})
+    assert vars(theirs).keys() <= vars(kicker).keys()
+    sent = await kicker.kiq(1, Card(number=1, owner="ann"))
+    handle: AsyncTaskiqTask[Any] = AsyncTaskiqTask(sent.task_id, sent.result_backend)
+    assert vars(handle).keys() <= vars(sent).keys()
 
 
 async def test_no_value_is_told() -> None:
