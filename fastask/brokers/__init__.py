@@ -62,13 +62,15 @@ def _made(broker: AsyncBroker | str | None) -> AsyncBroker:
         raise TypeError(f"broker must be a Taskiq broker or a URL, not {type(broker).__name__}")
     url = parsed(resolved(broker))
     if url.scheme == "memory":
-        return MemoryBroker()
+        if url.address != "memory://":
+            raise BrokerURLError("memory", "it names no place; write memory://")
+        return MemoryBroker(results_ttl=url.settings.results_ttl)
     made: AsyncBroker = _maker(url, "broker")(url)
     return made
 
 
 def _results(text: str) -> AsyncResultBackend[Any]:
-    url = parsed(resolved(text))
+    url = parsed(resolved(text), is_of_results=True)
     if url.scheme == "memory":
         raise BrokerURLError("memory", "results kept in one process can't be seen by others")
     made: AsyncResultBackend[Any] = _maker(url, "results")(url)

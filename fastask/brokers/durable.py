@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -18,15 +19,24 @@ from taskiq import AckableMessage, AsyncBroker, BrokerMessage
 from fastask.brokers.inbox import Inbox, Taken
 from fastask.brokers.once import once_key
 from fastask.brokers.url import BrokerURL, Settings
-from fastask.exceptions import BrokerUnavailableError
+from fastask.exceptions import BrokerUnavailableError, StorageError
+from fastask.exceptions.brokers import WAIT_FOR_IT
 from fastask.masking import masked
 
-__all__ = ["DurableBroker", "Outgoing"]
+__all__ = ["DurableBroker", "Outgoing", "wait_for_server"]
 
 logger: logging.Logger = logging.getLogger("fastask.brokers")
 
 _PATIENCE = 4.0  # seconds for a server to answer
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # seconds between attempts to reach it
+# What a server says for as long as nobody changes the URL or the server, and what to do.
+_REFUSALS = (
+    (r"Authentic|Authoriz|ACCESS_REFUSED|NoPerm", "correct the user and the password in the URL"),
+    (r"DB index|SELECT is not allowed", "correct the number of the database in the URL"),
+    (r"virtual host", "correct the virtual host in the URL"),
+    (r"SecureConn|SSLCert", "have the URL and the server's TLS fit"),
+    (r"BadRequest", "name another queue in the URL, or change what the server has"),
+)
 
 
 @dataclass(slots=True)
@@ -154,22 +164,49 @@ class DurableBroker(AsyncBroker):
             await self._send(outgoing)
 
     async def _wait_for_server(self) -> None:
-        give_up = monotonic() + self.settings.wait
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                async with asyncio.timeout(_PATIENCE):
-                    await self._reach()
-            except Exception as error:
-                reason = _reason(error)
-                left = give_up - monotonic()
-                if left <= 0:
-                    raise BrokerUnavailableError(self.address, reason) from error
-            else:
-                return
-            logger.warning("%s: %s; waiting for it, %.0f s left", self.address, reason, left)
-            await asyncio.sleep(min(pause, left))
-            pause = min(pause * 2, _LONGEST_PAUSE)
+        await wait_for_server(self.address, self.settings.wait, self._reach)
+
+
+async def wait_for_server(address: str, wait: float, reach: Callable[[], Awaitable[None]]) -> None:
+    """Reach a server; try again for as long as that may help.
+
+    Args:
+        address: the URL without its password.
+        wait: seconds for which it is tried again.
+        reach: connects to the server, and raises if it does not answer or lets nobody in.
+
+    Raises:
+        BrokerUnavailableError: it is not there within 4 s, or `wait`; or waiting is of no use.
+    """
+    give_up = monotonic() + wait
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await reach()
+        except Exception as error:
+            reason = _reason(error)
+            remedy, may_pass = _remedy(error, reason)
+            left = give_up - monotonic()
+            if left <= 0 or not may_pass:
+                raise BrokerUnavailableError(address, reason, remedy=remedy) from error
+        else:
+            return
+        logger.warning("%s: %s; waiting for it, %.0f s left", address, reason, left)
+        await asyncio.sleep(min(pause, left))
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _remedy(error: Exception, reason: str) -> tuple[str | None, bool]:
+    """Give what to do about an error, `None` for the usual, and whether it may pass."""
+    if isinstance(error, StorageError) and error.is_locked:
+        return WAIT_FOR_IT, True
+    if isinstance(error, StorageError) or type(error) is ValueError:  # they say it
+        return "", False
+    for pattern, remedy in _REFUSALS:
+        if re.search(pattern, reason):
+            return remedy, False
+    return None, True
 
 
 def _reason(error: Exception) -> str:

@@ -15,7 +15,9 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from copy import deepcopy
+from dataclasses import dataclass
 from functools import cached_property
+from time import monotonic
 from typing import Any
 
 from anyio import CancelScope
@@ -43,11 +45,36 @@ __all__ = ["MemoryBroker", "MemoryResults"]
 
 logger: logging.Logger = logging.getLogger("fastask.brokers.memory")
 
+_TTL = 86_400.0  # seconds for which results are kept
 _CANCEL_TIMEOUT = 1.0  # seconds a cancelled task has for its teardown
 
 
 class MemoryResults(InmemoryResultBackend[Any]):
-    """Results in memory; each reader gets an object of its own."""
+    """Results in memory; each reader gets an object of its own.
+
+    Args:
+        max_stored_results: how many are kept; -1 for all.
+        ttl: seconds for which they are kept.
+    """
+
+    def __init__(self, max_stored_results: int = 100, *, ttl: float = _TTL) -> None:
+        super().__init__(max_stored_results)
+        self._ttl = ttl
+        self._expires: dict[str, float] = {}  # as `results`, in the order in which they came
+
+    async def set_result(self, task_id: str, result: TaskiqResult[Any]) -> None:
+        """Keep a result."""
+        self._forget(task_id)
+        self._forget_old()
+        await super().set_result(task_id, result)
+        self._expires[task_id] = monotonic() + self._ttl
+        while (oldest := next(iter(self._expires))) not in self.results:
+            del self._expires[oldest]
+
+    async def is_result_ready(self, task_id: str) -> bool:
+        """Whether there is a result."""
+        self._forget_old()
+        return await super().is_result_ready(task_id)
 
     async def get_result(self, task_id: str, with_logs: bool = False) -> TaskiqResult[Any]:
         """Give the result of a task.
@@ -55,9 +82,30 @@ class MemoryResults(InmemoryResultBackend[Any]):
         Raises:
             KeyError: there is none (yet, or any more).
         """
+        self._forget_old()
         result = await super().get_result(task_id, with_logs)
         own = {"return_value": deepcopy(result.return_value), "labels": dict(result.labels)}
         return result.model_copy(update=own)
+
+    def _forget(self, task_id: str) -> None:
+        self.results.pop(task_id, None)
+        self._expires.pop(task_id, None)
+
+    def _forget_old(self) -> None:
+        now = monotonic()
+        while self._expires:
+            oldest, expires = next(iter(self._expires.items()))
+            if expires > now:
+                return
+            self._forget(oldest)
+
+
+@dataclass(slots=True, eq=False)
+class _Delayed:
+    """A message that is not due yet, and the timer that will tell when it is."""
+
+    message: BrokerMessage
+    due: asyncio.TimerHandle
 
 
 class MemoryBroker(AsyncBroker):
@@ -65,12 +113,14 @@ class MemoryBroker(AsyncBroker):
 
     While the app's lifespan runs, tasks are queued and executed in the background; those
     sent during its startup wait until it is complete. Without a running lifespan (a
-    script, a REPL) a task is executed before `kiq` returns.
+    script, a REPL) a task is executed before `kiq` returns, which waits for its `delay`, too.
 
     Args:
         max_tasks: how many tasks run at once.
-        drain_timeout: seconds to wait for queued and running tasks at shutdown.
+        drain_timeout: seconds to wait for queued and running tasks at shutdown, and for
+            those whose `delay` ends meanwhile.
         max_results: how many results are kept; the oldest are dropped.
+        results_ttl: seconds for which they are kept.
 
     Attributes:
         sends_once: it drops a message whose id its sender has chosen and sent before.
@@ -82,16 +132,22 @@ class MemoryBroker(AsyncBroker):
     sends_once: bool = True
 
     def __init__(
-        self, *, max_tasks: int = 100, drain_timeout: float = 10.0, max_results: int = 10_000
+        self,
+        *,
+        max_tasks: int = 100,
+        drain_timeout: float = 10.0,
+        max_results: int = 10_000,
+        results_ttl: float = _TTL,
     ) -> None:
         if max_tasks < 1:
             raise ValueError(f"max_tasks must be 1 or more, not {max_tasks}")
         super().__init__()
-        self.result_backend: MemoryResults = MemoryResults(max_stored_results=max_results)
+        self.result_backend: MemoryResults = MemoryResults(max_results, ttl=results_ttl)
         self.max_tasks = max_tasks
         self.drain_timeout = drain_timeout
         self._once = SentOnce()
         self._queue: deque[BrokerMessage] = deque()
+        self._delayed: set[_Delayed] = set()
         self._running: dict[asyncio.Task[None], str] = {}
         self._changed: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -112,14 +168,16 @@ class MemoryBroker(AsyncBroker):
 
     async def kick(self, message: BrokerMessage) -> None:
         """Queue a message, or execute it where no lifespan runs."""
+        delay = _delay(message)
         if self._once.is_repeated(message):
             return
         if self._loop is None:
+            await asyncio.sleep(delay)
             await self._started(message)
         elif self._loop is asyncio.get_running_loop():
-            self._enqueue(message)
+            self._keep(message, delay)
         else:  # from a thread with a loop of its own
-            self._loop.call_soon_threadsafe(self._enqueue, message)
+            self._loop.call_soon_threadsafe(self._keep, message, delay)
 
     def find_task(self, task_name: str) -> AsyncTaskiqDecoratedTask[Any, Any] | None:
         """Give a task, or what fails with the names of similar ones."""
@@ -147,6 +205,10 @@ class MemoryBroker(AsyncBroker):
             yield
         finally:
             self._loop = None
+            while self._delayed:  # to be dropped with the others
+                delayed = self._delayed.pop()
+                delayed.due.cancel()
+                self._queue.append(delayed.message)
 
     @asynccontextmanager
     async def consuming(self, stopping: asyncio.Event) -> AsyncIterator[None]:
@@ -155,8 +217,8 @@ class MemoryBroker(AsyncBroker):
         Args:
             stopping: set when the draining begins.
 
-        Leaving waits `drain_timeout` seconds for what is queued or running, then cancels
-        what still runs and logs its names.
+        Leaving waits `drain_timeout` seconds for what is queued, running, or due until
+        then, then cancels what still runs and logs its names.
         """
         if self._changed is not None:  # another program's lifespan does it
             yield
@@ -187,17 +249,21 @@ class MemoryBroker(AsyncBroker):
             await self._change()
 
     async def _drain(self, consumer: asyncio.Task[None]) -> None:
+        give_up = asyncio.get_running_loop().time() + self.drain_timeout
         try:
-            async with asyncio.timeout(self.drain_timeout):
-                while self._queue or self._running:
+            async with asyncio.timeout_at(give_up):
+                while self._queue or self._running or self._is_due_until(give_up):
                     await self._change()
         except TimeoutError:
             await _stopped(consumer)
-            names = ", ".join(self._running.values())
-            logger.warning(
-                "tasks still running after %s s are cancelled: %s", self.drain_timeout, names
-            )
+            if names := ", ".join(self._running.values()):
+                logger.warning(
+                    "tasks still running after %s s are cancelled: %s", self.drain_timeout, names
+                )
             await self._cancel()
+
+    def _is_due_until(self, give_up: float) -> bool:
+        return any(each.due.when() < give_up for each in self._delayed)
 
     async def _cancel(self) -> None:
         running = list(self._running)
@@ -205,6 +271,19 @@ class MemoryBroker(AsyncBroker):
             task.cancel()
         if running:
             await asyncio.wait(running, timeout=_CANCEL_TIMEOUT)
+
+    def _keep(self, message: BrokerMessage, delay: float) -> None:
+        if not delay:
+            self._enqueue(message)
+            return
+
+        def come_due() -> None:
+            self._delayed.discard(delayed)
+            self._enqueue(message)
+
+        due = asyncio.get_running_loop().call_later(delay, come_due)
+        delayed = _Delayed(message, due)
+        self._delayed.add(delayed)
 
     def _enqueue(self, message: BrokerMessage) -> None:
         self._queue.append(message)
@@ -246,6 +325,12 @@ class MemoryBroker(AsyncBroker):
 async def _stopped(consumer: asyncio.Task[None]) -> None:
     consumer.cancel()
     await asyncio.wait([consumer])
+
+
+def _delay(message: BrokerMessage) -> float:
+    """Give the seconds until a message is due; a retry has waited for its own delay already."""
+    labels = message.labels
+    return 0.0 if labels.get("_retries") else max(0.0, float(labels.get("delay") or 0.0))
 
 
 def _acknowledge() -> None:

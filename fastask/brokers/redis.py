@@ -1,5 +1,8 @@
 """`redis://`: taskiq-redis's stream broker, made safe.
 
+It is a subclass and not the package taskiq-redis-streams, which does not import with taskiq
+0.13, as that has removed helpers of `taskiq.compat` (taskiq-redis-streams 0.2.0).
+
 taskiq-redis reads a stream as a consumer group does. What it lacks is here (each was seen
 with taskiq-redis 1.2.4): it looks for messages of dead workers only after a new message has
 come, takes a running task's message from a worker that is alive, strands what it has read
@@ -24,7 +27,7 @@ from taskiq import AsyncResultBackend, TaskiqResult
 from taskiq.serializers import JSONSerializer
 from taskiq_redis import RedisAsyncResultBackend, RedisStreamBroker
 
-from fastask.brokers.durable import DurableBroker, Outgoing
+from fastask.brokers.durable import DurableBroker, Outgoing, wait_for_server
 from fastask.brokers.inbox import Taken
 from fastask.brokers.redis_scripts import DROP, MOVE, PROMOTE, SEND
 from fastask.brokers.url import BrokerURL, url_of
@@ -46,20 +49,42 @@ def broker(url: BrokerURL) -> RedisBroker:
 
 def results(url: BrokerURL) -> RedisResults:
     """Make the result backend of a URL: JSON, under `QUEUE:ID`, for `results_ttl` seconds."""
-    return RedisResults(
-        url.address,
-        serializer=JSONSerializer(),
-        result_ex_time=url.settings.results_ttl,
-        prefix_str=url.settings.queue,
-        **_TIMEOUTS,
-    )
+    return RedisResults(url)
 
 
 class RedisResults(RedisAsyncResultBackend[Any]):
     """taskiq-redis's results, saved over one client.
 
     The plugin makes a new client for each, which costs an eighth of a small task (1.2.4).
+
+    Args:
+        url: the server and the settings.
     """
+
+    def __init__(self, url: BrokerURL | str) -> None:
+        url = url_of(url)
+        super().__init__(
+            url.address,
+            serializer=JSONSerializer(),
+            result_ex_time=url.settings.results_ttl,
+            prefix_str=url.settings.queue,
+            **_TIMEOUTS,
+        )
+        self._address = url.shown
+        self._wait = url.settings.wait
+
+    async def startup(self) -> None:
+        """Wait for the server.
+
+        Raises:
+            BrokerUnavailableError: it is not there.
+        """
+        try:
+            await wait_for_server(self._address, self._wait, self._reach)
+        except BaseException:
+            await self.redis_pool.disconnect()
+            raise
+        await super().startup()
 
     async def set_result(self, task_id: str, result: TaskiqResult[Any]) -> None:
         """Save a result.
@@ -77,6 +102,9 @@ class RedisResults(RedisAsyncResultBackend[Any]):
             redis.exceptions.RedisError: the server is away.
         """
         return bool(await self._redis.exists(self._task_name(task_id)))
+
+    async def _reach(self) -> None:
+        await self._redis.ping()
 
     @cached_property
     def _redis(self) -> Any:
@@ -115,9 +143,13 @@ class RedisBroker(DurableBroker, RedisStreamBroker):
         """Wait for the server, make the consumer group, and start.
 
         Raises:
-            BrokerUnavailableError: the server is not there.
+            BrokerUnavailableError: the server is not there, or that of the results.
         """
-        await super().startup()
+        try:
+            await super().startup()
+        except BaseException:
+            await self.connection_pool.disconnect()
+            raise
         if self.is_worker_process:
             self._next_sweep = 0.0
             await self._remove_old_consumers()
@@ -216,8 +248,10 @@ class RedisBroker(DurableBroker, RedisStreamBroker):
         deliveries = {each["message_id"]: each["times_delivered"] for each in pending}
         for taken in self.inbox.held:  # the heartbeat will see to them
             deliveries.pop(taken.handle, None)
-        if not deliveries:
-            return []
+        return await self._claimed(deliveries) if deliveries else []
+
+    async def _claimed(self, deliveries: Mapping[bytes, int]) -> list[Taken]:
+        """Take messages that nobody has taken meanwhile."""
         claimed = await self._redis.xclaim(
             self.queue_name,
             self.consumer_group_name,
@@ -225,14 +259,27 @@ class RedisBroker(DurableBroker, RedisStreamBroker):
             self._idle,
             list(deliveries),
         )
-        entries = [entry for entry, _ in claimed if entry is not None]
-        if not entries:
+        found = {entry: fields for entry, fields in claimed if entry is not None}
+        if len(found) < len(claimed):
+            await self._forget_deleted([each for each in deliveries if each not in found])
+        if not found:
             return []
-        starts = await self._redis.hmget(f"{self.queue_name}:starts", entries)
+        starts = await self._redis.hmget(f"{self.queue_name}:starts", list(found))
         return [
             _taken(entry, fields, is_again=deliveries[entry] > 0, starts=int(count or 0))
-            for (entry, fields), count in zip(claimed, starts, strict=True)
+            for (entry, fields), count in zip(found.items(), starts, strict=True)
         ]
+
+    async def _forget_deleted(self, entries: Sequence[bytes]) -> None:
+        """Acknowledge what is not in the stream any more; Redis 6.2 tells of it for ever."""
+        pipe = self._redis.pipeline(transaction=False)
+        for entry in entries:
+            pipe.xrange(self.queue_name, entry, entry)
+        there = await pipe.execute()
+        deleted = [entry for entry, found in zip(entries, there, strict=True) if not found]
+        if deleted:
+            self._delete(pipe, deleted)
+            await pipe.execute()
 
     async def _acknowledge_all(self) -> None:
         while self._acks:

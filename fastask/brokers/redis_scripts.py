@@ -6,7 +6,7 @@ __all__ = ["DROP", "MOVE", "PROMOTE", "SEND"]
 
 SEND = """
 local once = tonumber(ARGV[2])
-if once > 0 and not redis.call('SET', KEYS[3], '1', 'NX', 'EX', once) then
+if once > 0 and redis.call('EXISTS', KEYS[3]) == 1 then
     return 0
 end
 local delay = tonumber(ARGV[3])
@@ -17,10 +17,14 @@ if delay > 0 then
 else
     redis.call('XADD', KEYS[1], '*', 'data', ARGV[1])
 end
+if once > 0 then
+    redis.call('SET', KEYS[3], '1', 'EX', once)
+end
 return 1
 """
 """Send a message: KEYS stream, delayed, once; ARGV data, seconds of once or 0, delay in
-milliseconds, 32 characters that make it another member than an equal one."""
+milliseconds, 32 characters that make it another member than an equal one. What was done
+before an error stays done, so that it was sent is noted last."""
 
 PROMOTE = """
 local now = redis.call('TIME')

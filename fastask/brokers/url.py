@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from math import isfinite
 from typing import Any
@@ -15,6 +15,8 @@ from fastask.masking import masked
 __all__ = ["BrokerURL", "Settings", "parsed", "resolved", "url_of"]
 
 _ENVIRONMENT = "env:"
+_OF_RESULTS = ("queue", "results_ttl", "wait")
+_OF_MEMORY = ("results_ttl",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +83,21 @@ def resolved(url: str) -> str:
     name = url.removeprefix(_ENVIRONMENT)
     if found := os.environ.get(name, ""):
         return found
-    raise BrokerURLError("env", f"set the environment variable {name} to a broker URL")
+    if not name.isidentifier():  # it may be anything, such as a URL with a password
+        raise BrokerURLError("env:", "name an environment variable, such as env:TASKS_URL")
+    raise BrokerURLError(url, f"set the environment variable {name} to a broker URL")
 
 
-def parsed(url: str) -> BrokerURL:
+def parsed(url: str, *, is_of_results: bool = False) -> BrokerURL:
     """Take a URL apart.
 
+    Args:
+        url: the URL.
+        is_of_results: whether it says where results alone are kept.
+
     Raises:
-        BrokerURLError: it has no scheme, or its query sets what there is not, sets it twice
-            or to a value that can't be.
+        BrokerURLError: it has no scheme, or its query sets what there is not, what means
+            nothing here, sets it twice or to a value that can't be.
     """
     scheme, colon, rest = url.partition("://")
     scheme = scheme.lower()
@@ -102,22 +110,32 @@ def parsed(url: str) -> BrokerURL:
     except ValueError:
         if scheme != "sqlite" and "," not in address:  # as with several NATS servers
             raise BrokerURLError(scheme, "its port is no number from 0 to 65535") from None
-    return BrokerURL(scheme, f"{scheme}://{address}", _settings(scheme, query))
+    settings = _settings(scheme, query, is_of_results=is_of_results)
+    return BrokerURL(scheme, f"{scheme}://{address}", settings)
 
 
-def _settings(scheme: str, query: str) -> Settings:
+def _settings(scheme: str, query: str, *, is_of_results: bool) -> Settings:
     given: dict[str, Any] = {}
     known = [field.name for field in fields(Settings)]
+    heeded: Sequence[str] = known
+    if is_of_results:
+        heeded = _OF_RESULTS
+    elif scheme == "memory":
+        heeded = _OF_MEMORY
     for name, text in parse_qsl(query, keep_blank_values=True):
         if name not in known:
-            raise BrokerURLError(scheme, _unknown(name, known, is_shown=bool(text)))
+            raise BrokerURLError(scheme, _unknown(name, heeded, is_shown=bool(text)))
+        if name not in heeded:
+            where = "where only results are kept" if is_of_results else "in memory"
+            reason = f"{name!r} means nothing {where}; it may set {_listed(heeded)}"
+            raise BrokerURLError(scheme, reason)
         if name in given:
             raise BrokerURLError(scheme, f"{name!r} is set twice")
         given[name] = _value(scheme, name, text)
     return Settings(**given)
 
 
-def _unknown(name: str, known: list[str], *, is_shown: bool) -> str:
+def _unknown(name: str, known: Sequence[str], *, is_shown: bool) -> str:
     """Say that a query sets what there is not; without a value, the name may be a password."""
     from difflib import get_close_matches  # noqa: PLC0415 - takes long to load, is seldom needed
 
@@ -152,5 +170,6 @@ _VALUES: dict[str, _Value] = {
 }
 
 
-def _listed(names: list[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from taskiq import SendTaskError
 
 from fastask.exceptions.base import FastaskError
@@ -17,15 +19,29 @@ __all__ = [
     "StorageError",
 ]
 
+WAIT_FOR_IT = "add wait=60 to the URL's query to have it waited for"
+"""What to do about what may pass."""
+
 _NAME = 200  # characters of a name that is shown; other clients may send any
 _REASON = 400  # characters of what a broker raised
+_SAY_WHAT_TO_DO = ("StorageError", "ValueError")  # errors of ours
+# What clients raise for an answer of a server, so that it runs.
+_REFUSALS = (
+    "APIError",
+    "BadRequestError",
+    "NoPermissionError",
+    "OutOfMemoryError",
+    "ReadOnlyError",
+    "ResponseError",
+    "ServerError",
+)
 
 
 class BrokerURLError(FastaskError, ValueError):
     """A broker URL that fastask can't make a broker from. It never shows the URL's password.
 
     Attributes:
-        scheme: the URL's scheme, such as `"redis"`.
+        scheme: the URL's scheme, such as `"redis"`; `"env:NAME"` if a variable has none.
         reason: what is wrong and what to do.
     """
 
@@ -35,7 +51,8 @@ class BrokerURLError(FastaskError, ValueError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"broker URL '{self.scheme}://': {self.reason}"
+        shown = self.scheme if ":" in self.scheme else f"{self.scheme}://"
+        return f"broker URL '{shown}': {self.reason}"
 
 
 class EmbeddedBrokerError(FastaskError, RuntimeError):
@@ -67,11 +84,20 @@ class NotSentError(FastaskError, SendTaskError):
         self.in_test = in_test
 
     def __str__(self) -> str:
-        where = "a server runs for it; in a test, send within ft.testing()"
-        remedy = f"check that {where if self.in_test else 'its server runs and can be reached'}"
         reason = in_one_line(self.reason, _REASON)
         task = shortened(self.task, _NAME)
-        return f"task {task!r} was not sent, {self.broker} did not take it ({reason}); {remedy}"
+        told = f"task {task!r} was not sent, {self.broker} did not take it ({reason})"
+        return f"{told}; {remedy}" if (remedy := self._remedy()) else told
+
+    def _remedy(self) -> str:
+        if self.in_test:
+            return "check that a server runs for it; in a test, send within ft.testing()"
+        raised = self.reason.partition(":")[0]
+        if raised in _SAY_WHAT_TO_DO:
+            return ""
+        if raised in _REFUSALS:
+            return "its server runs and refuses it, so look at what it has and how it is set up"
+        return "check that its server runs and can be reached"
 
     def __repr__(self) -> str:
         return Exception.__repr__(self)  # not Taskiq's, which shows its own fields
@@ -83,17 +109,22 @@ class BrokerUnavailableError(FastaskError, ConnectionError):
     Attributes:
         address: the URL, without its password.
         reason: what was tried, and what came of it.
+        remedy: what to do; empty if the reason says it.
+        in_test: whether pytest runs a test, which is outside of `ft.testing()` then.
     """
 
-    def __init__(self, address: str, reason: str) -> None:
+    def __init__(self, address: str, reason: str, *, remedy: str | None = None) -> None:
         super().__init__(address, reason)
         self.address = address
         self.reason = reason
+        self.remedy: str = f"start it, or {WAIT_FOR_IT}" if remedy is None else remedy
+        self.in_test: bool = "PYTEST_CURRENT_TEST" in os.environ
 
     def __str__(self) -> str:
+        where = "in a test, enter ft.testing() first, or have a server: " if self.in_test else ""
         reason = in_one_line(self.reason, _REASON)
-        remedy = "start it, or add wait=60 to the URL's query to have it waited for"
-        return f"{shortened(self.address, _NAME)} can't be used ({reason}); {remedy}"
+        told = f"{where}{shortened(self.address, _NAME)} can't be used ({reason})"
+        return f"{told}; {self.remedy}" if self.remedy else told
 
 
 class DeadLetterError(FastaskError, RuntimeError):
@@ -146,12 +177,14 @@ class StorageError(FastaskError, OSError):
     Attributes:
         path: the file.
         reason: what is wrong and what to do.
+        is_locked: whether another program holds it, so that it may soon be free.
     """
 
-    def __init__(self, path: str, reason: str) -> None:
+    def __init__(self, path: str, reason: str, *, is_locked: bool = False) -> None:
         super().__init__(path, reason)
         self.path = path
         self.reason = reason
+        self.is_locked = is_locked
 
     def __str__(self) -> str:
         return f"{self.path}: {in_one_line(self.reason, _REASON)}"

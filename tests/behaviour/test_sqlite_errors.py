@@ -32,11 +32,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"fastask.brokers.sqlite.{module}.patiently", shortly)
 
 
-async def refusal(folder: Path, name: str = "tasks.db") -> str:
+async def refusal(folder: Path, name: str = "tasks.db", **query: Any) -> str:
     """Say why a file can't be used, as a start tells it."""
     with pytest.raises(BrokerUnavailableError) as caught:
         async with asyncio.timeout(WAIT):
-            await made(folder, name).startup()
+            await made(folder, name, **query).startup()
     return str(caught.value)
 
 
@@ -85,7 +85,26 @@ async def test_folder_in_its_place(tmp_path: Path) -> None:
 
 
 async def test_no_folder(tmp_path: Path) -> None:
-    assert f"mkdir -p {tmp_path}/no/such" in await refusal(tmp_path, "no/such/tasks.db")
+    """It is told at once, however long a start would wait, and with no other advice."""
+    told = await refusal(tmp_path, "no/such/tasks.db", wait=60)
+    assert told.endswith(f"mkdir -p {tmp_path}/no/such)")
+
+
+async def test_locked_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock may be waited for; the error says how."""
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")
+    async with up(made(tmp_path)):
+        pass
+    with closing(sqlite3.connect(tmp_path / "tasks.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        told = await refusal(tmp_path)
+        assert told.endswith("; add wait=60 to the URL's query to have it waited for")
+        async with asyncio.timeout(WAIT):
+            starting = asyncio.create_task((broker := made(tmp_path, wait=60)).startup())
+            await asyncio.sleep(0)
+            other.execute("COMMIT")
+            await starting
+    await broker.shutdown()
 
 
 async def test_file_system_without_locks(tmp_path: Path) -> None:
@@ -134,8 +153,9 @@ def _roomy(transaction: Any, batch: Any) -> list[None]:
     return [None] * len(batch)
 
 
-async def test_sender_is_told(tmp_path: Path) -> None:
-    """`kiq` names the task and the broker, and keeps the cause."""
+async def test_sender_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`kiq` names the task and the broker, keeps the cause, and has no server looked for."""
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")
     (tmp_path / "tasks.db").mkdir()
     ft = FastTask("a:b", f"sqlite:///{tmp_path}/tasks.db")
 
@@ -144,7 +164,8 @@ async def test_sender_is_told(tmp_path: Path) -> None:
         return a
 
     with pytest.raises(
-        NotSentError, match=r"task 'add' was not sent, SQLiteBroker did not.*folder"
+        NotSentError,
+        match=r"task 'add' was not sent, SQLiteBroker did not.*a folder; name a file in it\)$",
     ):
         await add.kiq(1)
     await ft.broker.shutdown()

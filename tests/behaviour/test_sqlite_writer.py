@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fastask import StorageError
+from fastask.brokers.sqlite.database import Storage
 from fastask.brokers.sqlite.store import Store
 from fastask.brokers.sqlite.writer import Job, Transaction
 from tests.behaviour.sqlite_files import WAIT, made, message, taken, texts, up
@@ -178,6 +179,45 @@ async def test_file_that_was_replaced(
     await store.writer.do(insert, "b")
     assert await store.reader.do(keys, None) == ["b"]
     assert "was deleted or replaced" in caplog.text
+
+
+async def test_file_deleted_without_its_log(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What SQLite keeps beside a file outlives it; errors of that pass, and cost no message."""
+    await store.writer.do(insert, "a")
+    (tmp_path / "tasks.db").unlink()
+    _fail_to_open(monkeypatch, 3)
+    assert await asyncio.gather(*(store.writer.do(insert, key) for key in "bc")) == [2, 2]
+    assert await store.reader.do(keys, None) == ["b", "c"]
+
+
+async def test_file_that_stays_broken(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are told if they last."""
+    monkeypatch.setattr("fastask.brokers.sqlite.database.PATIENCE", 0.1)
+    await store.writer.do(insert, "a")
+    (tmp_path / "tasks.db").unlink()
+    _fail_to_open(monkeypatch, 10_000)
+    with pytest.raises(StorageError, match="reading or writing it has failed"):
+        await store.writer.do(insert, "b")
+
+
+def _fail_to_open(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    prepare = Storage._prepare
+    left = times
+
+    def failing(storage: Storage, connection: sqlite3.Connection) -> None:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHORT_READ
+            raise error
+        prepare(storage, connection)
+
+    monkeypatch.setattr(Storage, "_prepare", failing)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="it is seen in /proc")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -26,7 +27,7 @@ from redis import Redis
 from tests.integration import rabbitmq_server
 from tests.integration.processes import ended, free_port, wait_until
 
-__all__ = ["KINDS", "NatsServer", "RedisServer", "Server", "made", "program"]
+__all__ = ["KINDS", "NatsServer", "ProcessServer", "RedisServer", "Server", "made", "program"]
 
 KINDS = ("sqlite", "redis", "nats", "amqp")
 
@@ -112,6 +113,17 @@ class ProcessServer(Server):
         self._process.kill()
         self._process.wait(10)
         self.is_running = False
+
+    def freeze(self) -> None:
+        """Keep it from running, with its connections open."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        os.waitpid(self._process.pid, os.WUNTRACED)  # until it has stopped
+
+    def thaw(self) -> None:
+        """Let it run on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     @abstractmethod
     def _command(self) -> list[str]: ...

@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.conftest import Make
 from tests.faults.harness import LISTENING, LONG, PATIENCE, SLACK, Bench, wait_while
-from tests.faults.servers import RedisServer
+from tests.faults.servers import ProcessServer, RedisServer
 from tests.integration.processes import wait_until
 
 pytestmark = pytest.mark.faults
@@ -50,6 +50,27 @@ def test_server_is_killed(make: Make, kind: str) -> None:
         bench.journal.wait_for_any("end", "before", 8)
         bench.server.kill()
         bench.server.start()
+        bench.journal.wait("end", keys)
+        _check_both_work(bench)
+
+
+def test_server_freezes(make: Make, kind: str) -> None:
+    """A server hangs for some seconds: then it is used as before, at once and by both workers."""
+    bench = make(kind)
+    server = bench.server
+    if not isinstance(server, ProcessServer):
+        pytest.skip("it is no single process")
+    with bench.worker("--workers", "2", "--max-async-tasks", "4") as worker:
+        worker.wait_for(LISTENING, 2)
+        keys = bench.send_keys("slow", "long", 4, OUTAGE + 1)
+        bench.journal.wait("start", keys)
+        server.freeze()
+        try:
+            wait_while(worker, OUTAGE)
+        finally:
+            server.thaw()
+        bench.send_until_taken("quick", "first")
+        bench.journal.wait("end", ["first"], SLACK)
         bench.journal.wait("end", keys)
         _check_both_work(bench)
 

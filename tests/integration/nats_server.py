@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -61,7 +62,19 @@ class NatsServer:
     def stop(self) -> None:
         process, self._process = self._process, None
         if process is not None:
+            process.send_signal(signal.SIGCONT)  # a test has failed while it was frozen
             ended(process)
+
+    def freeze(self) -> None:
+        """Keep it from running, with its connections open."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        os.waitpid(self._process.pid, os.WUNTRACED)  # until it has stopped
+
+    def thaw(self) -> None:
+        """Let it run on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def wipe(self) -> None:
         """Lose all data; the server must be stopped."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,8 +16,9 @@ from nats.errors import Error
 from taskiq.kicker import AsyncKicker
 
 from fastask import BrokerUnavailableError
-from fastask.brokers.nats import JetStreamBroker
+from fastask.brokers.nats import JetStreamBroker, results
 from fastask.brokers.once import ONCE
+from fastask.brokers.url import parsed
 from tests.integration.nats_server import (
     WAIT,
     NatsServer,
@@ -27,7 +29,7 @@ from tests.integration.nats_server import (
     texts,
     up,
 )
-from tests.integration.processes import worker
+from tests.integration.processes import free_port, worker
 
 pytestmark = pytest.mark.faults
 R = TypeVar("R")
@@ -145,6 +147,63 @@ async def test_lost_acknowledgement(server: NatsServer) -> None:
         async with asyncio.timeout(WAIT):
             while await retried(messages_left):
                 await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("asks", ["extend", "acknowledge"])
+async def test_frozen(server: NatsServer, monkeypatch: pytest.MonkeyPatch, asks: str) -> None:
+    """A server that answers when nobody waits any more makes nobody deaf."""
+    for module in ("acknowledging", "broker"):
+        monkeypatch.setattr(import_module(f"fastask.brokers.nats.{module}"), "PATIENCE", 1.0)
+    worker = made(server.url, "q")
+    async with up(worker):
+        await worker.kick(message("a"))
+        held = await taken(worker)
+        server.freeze()
+        pongs = worker.client._pongs
+        if asks == "extend":
+            with pytest.raises(TimeoutError):
+                await worker.extend(held)
+        else:
+            await worker.acknowledge(held[0])
+            async with asyncio.timeout(WAIT):
+                while not any(each.cancelled() for each in pongs):
+                    await asyncio.sleep(0.02)
+        server.thaw()
+        start = time.monotonic()
+        await retried(lambda: worker.kick(message("b")))
+        assert await retried_take(worker, 1) == ["b"]
+        await retried(lambda: worker.extend(held))
+        assert time.monotonic() - start < 5
+
+
+async def test_living_workers_come_first(server: NatsServer) -> None:
+    """After an outage, what a living worker holds is left to it; a dead worker's comes later."""
+    holder, other = made(server.url, "q", deadline=2), made(server.url, "q", deadline=2)
+    async with up(holder, other):
+        await holder.kick(message("a"))
+        held = await taken(holder)
+        server.stop()
+        with pytest.raises((ConnectionError, TimeoutError)):
+            await other.take(1)
+        await asyncio.sleep(2)  # the deadline passes
+        await asyncio.to_thread(server.start)
+        assert await retried(lambda: other.take(1)) == []
+        loop = asyncio.get_running_loop()
+        until = loop.time() + 3
+        while loop.time() < until:
+            await retried(lambda: holder.extend(held))
+            assert await retried(lambda: other._pull.messages(1, 0.3)) == []  # type: ignore[union-attr]
+        [again] = await taken(other)
+        assert (again.data, again.is_again) == (b"a", True)
+
+
+async def test_results_are_away(server: NatsServer, tmp_path: Path) -> None:
+    """A start that fails for the results' server leaves no connection to the broker's."""
+    broker = made(server.url, "q")
+    broker.with_result_backend(results(parsed(f"nats://127.0.0.1:{free_port()}")))
+    with pytest.raises(BrokerUnavailableError):
+        await broker.startup()
+    assert broker._connection.ready is None
 
 
 async def test_given_out_again_meanwhile(server: NatsServer) -> None:

@@ -1,8 +1,10 @@
 """Broker URLs: what they are made of, and what is wrong with them."""
 
+import asyncio
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +12,11 @@ from fastapi import FastAPI
 from taskiq.serializers import JSONSerializer
 from taskiq_redis import ListQueueBroker, RedisAsyncResultBackend, RedisStreamBroker
 
-from fastask import BrokerURLError, FastTask
+from fastask import BrokerUnavailableError, BrokerURLError, FastTask, NotSentError
 from fastask.brokers import MemoryBroker, broker_from
 from fastask.brokers.durable import DurableBroker
 from fastask.brokers.url import Settings, parsed
+from tests.integration.processes import free_port
 
 
 def test_defaults() -> None:
@@ -58,6 +61,68 @@ def test_settings_that_are_no_good(scheme: str, query: str, told: str) -> None:
     assert caught.value.scheme == scheme
 
 
+@pytest.mark.parametrize("name", ["queue", "deadline", "prefetch", "wait"])
+def test_settings_in_memory(name: str) -> None:
+    """`memory://` refuses what it does not heed."""
+    with pytest.raises(BrokerURLError) as caught:
+        broker_from(f"memory://?{name}=5")
+    told = f"'{name}' means nothing in memory; it may set results_ttl"
+    assert str(caught.value).endswith(told)
+
+
+@pytest.mark.parametrize("url", ["memory://localhost", "memory:///tasks.db"])
+def test_place_in_memory(url: str) -> None:
+    """`memory://` is nowhere."""
+    with pytest.raises(BrokerURLError, match="it names no place; write memory://"):
+        broker_from(url)
+
+
+@pytest.mark.parametrize("url", ["sqlite:///results.db", "redis://two", "nats://two"])
+@pytest.mark.parametrize("name", ["deadline", "prefetch"])
+def test_settings_of_results(url: str, name: str) -> None:
+    """Where results alone are kept, what concerns messages is refused."""
+    with pytest.raises(BrokerURLError) as caught:
+        broker_from("memory://", f"{url}?{name}=5")
+    told = f"'{name}' means nothing where only results are kept"
+    assert str(caught.value).endswith(f"{told}; it may set queue, results_ttl and wait")
+    broker_from("memory://", f"{url}?queue=a&results_ttl=5&wait=5")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://me:hunter2@127.0.0.1:{port}/0",
+        "nats://me:hunter2@127.0.0.1:{port}",
+        "sqlite:///{folder}/no/such/results.db",
+    ],
+)
+async def test_results_are_away(url: str, tmp_path: Path) -> None:
+    """A start needs the place of the results, and names it without its password."""
+    url = url.format(port=free_port(), folder=tmp_path)
+    ft = FastTask(app := FastAPI(), f"sqlite:///{tmp_path}/tasks.db", results=url)
+    app.router.lifespan_context = ft.lifespan()
+    with pytest.raises(BrokerUnavailableError) as caught:
+        async with asyncio.timeout(5), app.router.lifespan_context(app):
+            pass
+    assert caught.value.address == url.replace("hunter2", "***")
+    assert "hunter2" not in f"{caught.value} {caught.value!r}"
+
+
+@pytest.mark.parametrize("scheme", ["redis", "nats"])
+async def test_results_are_waited_for(scheme: str, caplog: pytest.LogCaptureFixture) -> None:
+    """With `wait` in its URL, the place of the results is tried again."""
+    url = f"{scheme}://127.0.0.1:{free_port()}?wait=1"
+    ft = FastTask(app := FastAPI(), results=url)
+    app.router.lifespan_context = ft.lifespan()
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    with pytest.raises(BrokerUnavailableError):
+        async with asyncio.timeout(5), app.router.lifespan_context(app):
+            pass
+    assert loop.time() - start >= 1
+    assert "waiting for it, 1 s left" in caplog.text
+
+
 def test_unknown_scheme() -> None:
     """A URL that no broker is made from names those that there are."""
     with pytest.raises(BrokerURLError, match=r"kafka://.*memory://, sqlite://, redis://"):
@@ -84,8 +149,19 @@ def test_environment_without_it(monkeypatch: pytest.MonkeyPatch, value: str | No
     monkeypatch.delenv("TASKS_URL", raising=False)
     if value is not None:
         monkeypatch.setenv("TASKS_URL", value)
-    with pytest.raises(BrokerURLError, match="set the environment variable TASKS_URL"):
+    with pytest.raises(BrokerURLError) as caught:
         broker_from("env:TASKS_URL")
+    told = "broker URL 'env:TASKS_URL': set the environment variable TASKS_URL to a broker URL"
+    assert str(caught.value) == told
+
+
+@pytest.mark.parametrize("name", ["", "redis://me:hunter2@localhost"])
+def test_environment_without_a_name(name: str) -> None:
+    """What can be no variable's name is not shown."""
+    with pytest.raises(BrokerURLError) as caught:
+        broker_from(f"env:{name}")
+    told = "broker URL 'env:': name an environment variable, such as env:TASKS_URL"
+    assert str(caught.value) == told
 
 
 def test_environment_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,3 +263,20 @@ def test_classes(module: str, name: str, url: str) -> None:
     assert type(made) is type(same)
     assert type(made.result_backend) is type(same.result_backend)
     assert made.settings.queue == "mail"
+
+
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    [
+        ("ConnectionError: refused", "check that its server runs and can be reached"),
+        ("OutOfMemoryError: command not allowed", "its server runs and refuses it"),
+        ("StorageError: a.db: the disk is full; make room on it", ""),
+        ("ValueError: too long; raise max_payload", ""),
+    ],
+)
+def test_remedies(reason: str, remedy: str) -> None:
+    """Who could not send is told to start a server only where that may help."""
+    told = str(NotSentError("a:b", "Broker", reason)).partition("did not take it")[2]
+    assert told.startswith(f" ({reason})")
+    assert told.partition(f"({reason})")[2].startswith(f"; {remedy}" if remedy else "")
+    assert bool(remedy) is ("; " in told.partition(f"({reason})")[2])

@@ -1,11 +1,14 @@
 """What a process has leased."""
 
+import pytest
+
+from fastask.brokers.sqlite import leases as module
 from fastask.brokers.sqlite.leases import Leases
 
 
 def test_held_and_dropped() -> None:
     """A lease that nobody has any more is told of once."""
-    leases = Leases()
+    leases = Leases(60)
     held, dropped = leases.add(1), leases.add(2)
     del dropped
     assert leases.looked_through() == ([1], [2])
@@ -16,7 +19,7 @@ def test_held_and_dropped() -> None:
 
 def test_leased_again() -> None:
     """Who had a message before does not drop the lease of who has it now."""
-    leases = Leases()
+    leases = Leases(60)
     former = leases.add(1)
     present = leases.add(1)
     leases.drop(former)
@@ -26,4 +29,33 @@ def test_leased_again() -> None:
 
 
 def test_owners_differ() -> None:
-    assert Leases().owner != Leases().owner
+    assert Leases(60).owner != Leases(60).owner
+
+
+@pytest.mark.parametrize(
+    ("deadline", "pauses", "spared"),
+    [
+        (60, [1, 1, 20, 29], False),  # looks of an idle worker, signs of life of a busy one
+        (60, [31], True),
+        (3, [1.9], False),
+        (3, [2.1], True),
+        (1, [1, 1], False),
+        (1, [3], True),
+    ],
+)
+def test_outages(
+    monkeypatch: pytest.MonkeyPatch, deadline: float, pauses: list[float], spared: bool
+) -> None:
+    """When the file could not be used for long, the leases of others are left alone a while."""
+    clock = 1000.0
+    monkeypatch.setattr(module, "time", lambda: clock)
+    monkeypatch.setattr(module, "monotonic", lambda: clock)
+    leases = Leases(deadline)
+    left = leases.note_use()
+    assert not left  # a start is no outage
+    for pause in pauses:
+        clock += pause
+        left = leases.note_use()
+    assert left == (deadline / 2 if spared else 0)
+    clock += deadline / 2
+    assert not leases.note_use()

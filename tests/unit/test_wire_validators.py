@@ -35,7 +35,7 @@ Kilos = Annotated[float, BeforeValidator(lambda text: float(text.removesuffix(" 
         (Json[int], "5", 5),
         (Annotated[bytes, AfterValidator(lambda data: data + b"\xff")], b"\xff", b"\xff\xff"),
     ],
-    ids=str,
+    ids=["int", "list", "dict", "str", "text for a float", "JSON", "bytes"],
 )
 async def test_validator_runs_once(kind: Any, given: Any, arrives: Any) -> None:
     """What a task gets of a message is what `run` gives it, though it is checked twice."""
@@ -112,7 +112,7 @@ class Login(BaseModel):
         (Annotated[str, AfterValidator(refuse_shown)], f"{SECRET}\n\u2028'"),
         (Annotated[list[Any], AfterValidator(refuse)], [[]] * 2000 + [SECRET]),
     ],
-    ids=str,
+    ids=["field", "model", "secret of a model", "secret", "list", "key", "bytes", "repr", "long"],
 )
 def test_validator_that_repeats_the_value(kind: Any, given: Any) -> None:
     """What a validator says is left out where it repeats the value, or any part of it."""

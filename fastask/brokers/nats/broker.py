@@ -49,6 +49,7 @@ _MOST_SINGLES = 8  # takes
 _HEAD = 20  # bytes of the first line of headers
 _LOOK = 5.0  # seconds between looks at the consumer
 _DUE = "Fastask-Due"  # the header with the time, in seconds since 1970, that a message waits for
+_GRACE = 3.0  # seconds, at most, for living workers to say so after an outage
 _LONGEST_DELAY = 1e9  # seconds; the server counts in nanoseconds
 
 
@@ -81,6 +82,8 @@ class JetStreamBroker(DurableBroker, PullBasedJetStreamBroker):
         self._done = Recent()
         self._pull: Pull | None = None
         self._acknowledging = Acknowledging(self._connection)
+        self._was_away = False  # the server, since the last take
+        self._sparing_until = 0.0
         self._singles = 0  # takes for which there is no look for more than one message
         self._pause = 0
         self._looking: asyncio.Task[None] | None = None
@@ -91,10 +94,15 @@ class JetStreamBroker(DurableBroker, PullBasedJetStreamBroker):
         """Wait for the server, make the stream and the consumer, and start.
 
         Raises:
-            BrokerUnavailableError: the server is not there, or can't hold the queue.
+            BrokerUnavailableError: the server is not there, or can't hold the queue; or that
+                of the results is not there.
         """
-        await self._wait_for_server()
-        await AsyncBroker.startup(self)  # and not the plugin's, which may never come back
+        try:
+            await self._wait_for_server()
+            await AsyncBroker.startup(self)  # and not the plugin's, which may never come back
+        except BaseException:
+            await self._connection.close()
+            raise
 
     async def shutdown(self) -> None:
         """Hand back what is still held, and close."""
@@ -112,18 +120,24 @@ class JetStreamBroker(DurableBroker, PullBasedJetStreamBroker):
 
     async def take(self, most: int) -> Sequence[Taken]:
         """Take what there is; wait for one message if there is nothing."""
-        client = await self._connection.client()
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._look(), name="fastask consumer")
-        if self._pull is None or self._pull.client is not client:
-            self._pull = Pull(client, self._queue, self._queue)
         try:
+            client = await self._connection.client()
+            if self._looking is None:
+                self._looking = asyncio.create_task(self._look(), name="fastask consumer")
+            if self._pull is None or self._pull.client is not client:
+                self._pull = Pull(client, self._queue, self._queue)
             messages = await self._several(self._pull, most)
             if not messages:
                 messages = await self._pull.messages(1, _WAIT)
         except (ConsumerGoneError, TimeoutError):
+            self._was_away = True
             await self._make(is_worker=True)  # somebody has emptied the server
             return []
+        except Exception:
+            self._was_away = True
+            raise
+        if self._was_away:
+            self._was_away, self._sparing_until = False, monotonic() + self._grace
         return await self._sorted(client, messages)
 
     async def acknowledge(self, taken: Taken) -> None:
@@ -263,7 +277,11 @@ class JetStreamBroker(DurableBroker, PullBasedJetStreamBroker):
 
     async def _taken(self, client: Client, message: Msg, handle: Handle) -> Taken | None:
         is_again = await self._starts.read(handle)
-        if (early := _early(message)) > 0:
+        early = _early(message)
+        if is_again and monotonic() < self._sparing_until:
+            # After an outage all look dead for a moment: their workers come first.
+            early = max(early, self._grace)
+        if early > 0:
             if not is_again:
                 await self._starts.excuse(handle)
             await client.publish(handle.reply, b'%b {"delay": %d}' % (NAK, early * 1e9))
@@ -302,7 +320,12 @@ class JetStreamBroker(DurableBroker, PullBasedJetStreamBroker):
                 waiting.set_result(None)
         self._pinging = None
 
+    @property
+    def _grace(self) -> float:
+        return min(self.settings.deadline / 2, _GRACE)
+
     def _lost(self) -> None:
+        self._was_away = True
         if self._pull is not None:
             self._pull.lose()
 

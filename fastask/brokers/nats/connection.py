@@ -34,6 +34,18 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
+class _Client(Client):
+    """nats-py's client, which a late answer does not make deaf.
+
+    An answer to a ping that nobody waits for any more ends the reading of its own (2.16).
+    """
+
+    async def _process_pong(self) -> None:
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
+
+
 class Connection:
     """A connection to the servers of a URL.
 
@@ -131,7 +143,7 @@ class Connection:
         self.js = client.jetstream(timeout=PATIENCE)
 
     async def _connected(self) -> Client:
-        client = Client()
+        client = _Client()
         failures = 0
         is_up = False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -12,11 +11,10 @@ from taskiq.abc.serializer import TaskiqSerializer
 from taskiq.depends.progress_tracker import TaskProgress
 from taskiq.serializers import JSONSerializer
 
+from fastask.brokers.durable import wait_for_server
 from fastask.brokers.nats.buckets import Bucket, key_of
-from fastask.brokers.nats.connection import PATIENCE, Connection
+from fastask.brokers.nats.connection import Connection
 from fastask.brokers.url import BrokerURL
-from fastask.exceptions import BrokerUnavailableError
-from fastask.masking import masked
 
 __all__ = ["NATSResults", "ResultIsMissingError"]
 
@@ -48,22 +46,18 @@ class NATSResults(AsyncResultBackend[R]):
     def __init__(self, url: BrokerURL) -> None:
         self.serializer: TaskiqSerializer = JSONSerializer()
         self._address = url.shown
+        self._wait = url.settings.wait
         self._connection = Connection(url)
         name = f"{url.settings.queue}_results"
         self._bucket = Bucket(self._connection, name, url.settings.results_ttl)
 
     async def startup(self) -> None:
-        """Connect.
+        """Wait for the server, and connect.
 
         Raises:
-            BrokerUnavailableError: the server is not there.
+            BrokerUnavailableError: it is not there.
         """
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await self._connection.open()
-        except Exception as error:
-            reason = f"{type(error).__name__}: {masked(str(error))}"
-            raise BrokerUnavailableError(self._address, reason) from error
+        await wait_for_server(self._address, self._wait, self._connection.open)
         await super().startup()
 
     async def shutdown(self) -> None:

@@ -21,7 +21,7 @@ from fastask.brokers.sqlite.notices import Bell
 from fastask.brokers.sqlite.results import SQLiteResults
 from fastask.brokers.sqlite.store import Store
 from fastask.brokers.sqlite.writer import Job, Transaction
-from fastask.brokers.url import BrokerURL, url_of
+from fastask.brokers.url import BrokerURL, Settings, url_of
 from fastask.exceptions import BrokerURLError, StorageError
 
 __all__ = ["SQLiteBroker", "broker", "results"]
@@ -37,9 +37,12 @@ def broker(url: BrokerURL) -> SQLiteBroker:
 
 def results(url: BrokerURL) -> SQLiteResults[Any]:
     """Make the result backend of a URL."""
-    settings = url.settings
-    store = Store(path_of(url), queue=settings.queue)
-    return SQLiteResults(store, queue=settings.queue, ttl=settings.results_ttl)
+    return _results(Store(path_of(url), queue=url.settings.queue), url.settings)
+
+
+def _results(store: Store, settings: Settings) -> SQLiteResults[Any]:
+    ttl, wait = settings.results_ttl, settings.wait
+    return SQLiteResults(store, queue=settings.queue, ttl=ttl, wait=wait)
 
 
 def path_of(url: BrokerURL) -> str:
@@ -98,15 +101,13 @@ class SQLiteBroker(DurableBroker):
         self._bell: Bell | None = None
         self._jobs: list[Job] = []
         self._pid = os.getpid()
-        self.result_backend: AsyncResultBackend[Any] = SQLiteResults(
-            self._store, queue=settings.queue, ttl=settings.results_ttl
-        )
+        self.result_backend: AsyncResultBackend[Any] = _results(self._store, settings)
 
     async def startup(self) -> None:
         """Open the file, and start.
 
         Raises:
-            BrokerUnavailableError: the file can't be used.
+            BrokerUnavailableError: the file can't be used, or where results are kept.
         """
         try:
             await super().startup()
@@ -165,7 +166,7 @@ class SQLiteBroker(DurableBroker):
         self._queue.leases.drop(taken.handle)
 
     async def _reach(self) -> None:
-        await self._store.writer.do(_begin_and_commit, None, is_droppable=True)
+        await self._store.reach()
 
     async def _send(self, outgoing: Outgoing) -> None:
         argument = (self._queue, outgoing)
@@ -173,7 +174,9 @@ class SQLiteBroker(DurableBroker):
 
     def _new_queue(self) -> Queue:
         settings = self.settings
-        return Queue(settings.queue, settings.deadline, settings.results_ttl, Leases())
+        return Queue(
+            settings.queue, settings.deadline, settings.results_ttl, Leases(settings.deadline)
+        )
 
     async def _listening(self) -> Bell:
         """Give the bell, after it was told to all who send."""
@@ -223,7 +226,3 @@ class SQLiteBroker(DurableBroker):
         bell.close()
         with suppress(StorageError):  # it is found out within a minute
             await self._store.writer.do(messages.stop_listening, listening)
-
-
-def _begin_and_commit(_: Transaction, batch: Sequence[Any]) -> Sequence[Any]:
-    return [None] * len(batch)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+from math import inf
+from random import SystemRandom
+from time import monotonic
 from typing import Literal
 from urllib.parse import quote
 
-from fastask.brokers.sqlite.errors import patiently, told
+from fastask.brokers.sqlite.errors import PATIENCE, patiently, told
 from fastask.brokers.sqlite.forks import Guarded
 from fastask.exceptions import StorageError
 
@@ -67,6 +70,8 @@ CREATE TABLE listeners (
     PRIMARY KEY (queue, port)
 ) WITHOUT ROWID;
 """
+_FIRST_ID = "INSERT INTO sqlite_sequence (name, seq) VALUES ('messages', ?)"
+_MOST_BEFORE = 2**52  # so that ids are numbers in JSON, whoever reads it
 
 
 class Storage:
@@ -126,6 +131,9 @@ class Storage:
             if self._checked(connection) == 0:  # nobody else has made them meanwhile
                 for statement in _statements(_SCHEMA):
                     connection.execute(statement)
+                # No file has ids that another one had in its place, which was deleted: an
+                # acknowledgement that comes late must not hit a message of this one.
+                connection.execute(_FIRST_ID, (SystemRandom().randrange(_MOST_BEFORE),))
                 connection.execute(f"PRAGMA application_id={_APPLICATION}")
                 connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
             connection.execute("COMMIT")
@@ -166,6 +174,7 @@ class Session(Guarded):
         self._is_reader = is_reader
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
+        self._replaced = -inf
         super().__init__()
 
     def connection(self) -> sqlite3.Connection:
@@ -174,19 +183,32 @@ class Session(Guarded):
         Raises:
             StorageError: the file can't be used.
         """
-        if self._connection is not None:
-            if self._file == _identity(self._storage.path):
-                return self._connection
-            logger.error(
-                "%s was deleted or replaced; what it held and was not done is gone",
-                self._storage.path,
-            )
-            self.close()
+        if self._connection is not None and not self._is_other_file():
+            return self._connection
         connection = self._storage.open()
         if self._is_reader:
             connection.execute("PRAGMA query_only=ON")
         self._connection, self._file = connection, _identity(self._storage.path)
         return connection
+
+    def was_replaced(self) -> bool:
+        """Whether the file was deleted or replaced in the last seconds.
+
+        What SQLite has kept beside one that was deleted alone is taken for that of the new
+        one, until all who had it open have noticed.
+        """
+        self._is_other_file()
+        return monotonic() - self._replaced < PATIENCE
+
+    def _is_other_file(self) -> bool:
+        """Whether the connection is to a file that is gone; it is closed then."""
+        if self._connection is None or self._file == _identity(self._storage.path):
+            return False
+        path = self._storage.path
+        logger.error("%s was deleted or replaced; what it held and was not done is gone", path)
+        self.close()
+        self._replaced = monotonic()
+        return True
 
     def close(self) -> None:
         """Close the connection, if there is one."""

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from fastask.exceptions import StorageError
 
-__all__ = ["PATIENCE", "is_locked", "patiently", "told"]
+__all__ = ["PATIENCE", "is_broken", "is_locked", "may_pass", "patiently", "told"]
 
 R = TypeVar("R")
 
@@ -41,6 +41,15 @@ _REASONS = {
         "disk of this host if it is on a network file system"
     ),
 }
+# What a connection is not to be used after.
+_BROKEN = {
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_READONLY,
+}
+_PASSING = _BROKEN - {sqlite3.SQLITE_CANTOPEN} | {sqlite3.SQLITE_PROTOCOL}
 
 
 def patiently(attempt: Callable[[], R], patience: float = PATIENCE) -> R:
@@ -72,6 +81,17 @@ def is_locked(error: BaseException) -> bool:
     return _code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
+def is_broken(error: BaseException) -> bool:
+    """Whether a connection is not to be used again after an error."""
+    return _code(error) in _BROKEN
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether an error may come of a file that was replaced and is still open elsewhere."""
+    cause = error.__cause__ if isinstance(error, StorageError) else error
+    return cause is not None and _code(cause) in _PASSING
+
+
 def told(path: str, error: BaseException) -> BaseException:
     """Give an error that says what is wrong with a file, and what to do.
 
@@ -89,7 +109,7 @@ def told(path: str, error: BaseException) -> BaseException:
         return error
     else:
         reason = _REASONS.get(code, f"SQLite says {str(error)!r}")
-    named = StorageError(path, reason)
+    named = StorageError(path, reason, is_locked=is_locked(error))
     named.__cause__ = error
     return named
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from math import inf
 from random import SystemRandom
+from time import monotonic, time
 from weakref import ref
 
 __all__ = ["Lease", "Leases"]
+
+_OUTAGE = 2.0  # seconds without use, at least, that are taken for an outage
 
 
 class Lease:
@@ -28,16 +32,39 @@ class Leases:
     must not extend those that nobody holds any more, or their messages would never be run
     again: so this knows who is held by a weak reference.
 
+    After an outage, such as a lock that lasted, all leases look as if their workers had
+    died. So this also knows when the file could be used last, and for how long the leases
+    of others are to be left alone, for their workers to extend them first.
+
+    Args:
+        deadline: seconds for which a message is leased.
+
     Attributes:
         owner: what stands in the database beside them, another number in each process.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float) -> None:
         self.owner: int = SystemRandom().randrange(1, 2**62)
         self._leases: dict[int, ref[Lease]] = {}
+        self._grace = deadline / 2
+        self._outage = max(_OUTAGE, deadline / 2)
+        self._used = inf
+        self._sparing_until = 0.0
 
     def __bool__(self) -> bool:
         return bool(self._leases)
+
+    def note_use(self) -> float:
+        """Note that the file can be used; give the seconds for which leases are left alone.
+
+        It is called each second by a worker that has nothing to do, and each third of the
+        deadline by one that has.
+        """
+        now, clock = time(), monotonic()  # a clock that was set makes leases run out, too
+        if now - self._used > self._outage:
+            self._sparing_until = clock + self._grace
+        self._used = now
+        return max(0.0, self._sparing_until - clock)
 
     def add(self, id: int) -> Lease:
         """Note that a message was leased."""

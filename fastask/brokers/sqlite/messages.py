@@ -57,7 +57,7 @@ WHERE id IN (
         UNION ALL
         SELECT * FROM (
             SELECT id, priority FROM messages
-            WHERE queue = :queue AND state > 0 AND state IN (1, 2) AND until <= :now
+            WHERE queue = :queue AND state > 0 AND state IN (:leased, 2) AND until <= :now
             AND owner <> :owner LIMIT :most
         )
     ) ORDER BY priority DESC, id LIMIT :most
@@ -225,6 +225,7 @@ def stop_listening(transaction: Transaction, batch: Sequence[Listening]) -> Sequ
 
 def keep_leases(transaction: Transaction, queue: Queue) -> bool:
     """Extend what is still held, and give back what was dropped without an answer."""
+    queue.leases.note_use()
     held, dropped = queue.leases.looked_through()
     if held:
         until = time() + queue.deadline
@@ -261,20 +262,18 @@ def _insert(transaction: Transaction, queue: str, outgoing: Outgoing, now: float
 
 def _claim(transaction: Transaction, queue: Queue, most: int) -> tuple[list[Taken], float | None]:
     now, owner = time(), queue.leases.owner
+    spared = queue.leases.note_use()
     asked = {
         "queue": queue.name,
         "owner": owner,
         "until": now + queue.deadline,
         "now": now,
         "most": most,
+        "leased": _DELAYED if spared else _LEASED,
     }
     rows = transaction.execute(_CLAIM, asked).fetchall()
     if not rows:
-        due: list[float | None] = [
-            transaction.execute(_NEXT, (queue.name, state, owner)).fetchone()[0]
-            for state in (_LEASED, _DELAYED)
-        ]
-        return [], min((each for each in due if each is not None), default=None)
+        return [], _next(transaction, queue, now + spared)
     rows.sort(key=lambda row: (-row[1], row[0]))  # RETURNING has no order
     large = json.dumps([row[0] for row in rows if row[4] is None])
     bodies: dict[int, bytes] = {}
@@ -289,6 +288,17 @@ def _claim(transaction: Transaction, queue: Queue, most: int) -> tuple[list[Take
         )
         for number, _, deliveries, starts, data in rows
     ], None
+
+
+def _next(transaction: Transaction, queue: Queue, spared_until: float) -> float | None:
+    """Give when something will be due, leases not before a time."""
+    due: list[float | None] = [
+        transaction.execute(_NEXT, (queue.name, state, queue.leases.owner)).fetchone()[0]
+        for state in (_LEASED, _DELAYED)
+    ]
+    if due[0] is not None:
+        due[0] = max(due[0], spared_until)
+    return min((each for each in due if each is not None), default=None)
 
 
 def _give_back(

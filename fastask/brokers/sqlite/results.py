@@ -14,6 +14,7 @@ from taskiq.abc.serializer import TaskiqSerializer
 from taskiq.depends.progress_tracker import TaskProgress
 from taskiq.serializers import JSONSerializer
 
+from fastask.brokers.durable import wait_for_server
 from fastask.brokers.sqlite.store import Store
 from fastask.brokers.sqlite.writer import Run, Transaction
 
@@ -35,16 +36,33 @@ class SQLiteResults(AsyncResultBackend[R]):
         store: the file.
         queue: what results belong to, so that several programs can use one file.
         ttl: seconds for which results are kept.
+        wait: seconds for which a start waits for the file.
 
     Attributes:
         serializer: writes and reads them.
     """
 
-    def __init__(self, store: Store, *, queue: str = "taskiq", ttl: float = 86_400) -> None:
+    def __init__(
+        self, store: Store, *, queue: str = "taskiq", ttl: float = 86_400, wait: float = 0.0
+    ) -> None:
         self.serializer: TaskiqSerializer = JSONSerializer()
         self._store = store
         self._queue = queue
         self._ttl = ttl
+        self._wait = wait
+
+    async def startup(self) -> None:
+        """Open the file.
+
+        Raises:
+            BrokerUnavailableError: it can't be used.
+        """
+        try:
+            await wait_for_server(self._store.url, self._wait, self._store.reach)
+        except BaseException:
+            await self._store.close()
+            raise
+        await super().startup()
 
     async def shutdown(self) -> None:
         """Close the file."""

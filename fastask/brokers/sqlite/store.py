@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
 from fastask.brokers.sqlite.database import Storage, Synchronous
 from fastask.brokers.sqlite.messages import purge
-from fastask.brokers.sqlite.writer import Job, Reader, Writer
+from fastask.brokers.sqlite.writer import Job, Reader, Transaction, Writer
 
 __all__ = ["Store"]
 
@@ -25,6 +29,7 @@ class Store:
 
     Attributes:
         path: the file, in full.
+        url: the URL that names it.
         writer: does what writes.
         reader: does what only reads.
     """
@@ -39,11 +44,24 @@ class Store:
     ) -> None:
         storage = Storage(path, synchronous=synchronous, vfs=vfs)
         self.path: str = storage.path
+        self.url: str = f"sqlite:///{quote(storage.path)}"
         self.writer: Writer = Writer(storage)
         self.reader: Reader = Reader(storage)
         self.writer.jobs.append(Job(_PURGE_INTERVAL, lambda each: purge(each, queue)))
+
+    async def reach(self) -> None:
+        """Open the file, and lock it for a moment.
+
+        Raises:
+            StorageError: it can't be used.
+        """
+        await self.writer.do(_begin_and_commit, None, is_droppable=True)
 
     async def close(self) -> None:
         """Do what was asked for, and close the file."""
         await self.reader.close()
         await self.writer.close()
+
+
+def _begin_and_commit(_: Transaction, batch: Sequence[Any]) -> Sequence[Any]:
+    return [None] * len(batch)

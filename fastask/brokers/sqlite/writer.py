@@ -14,11 +14,11 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, TypeAlias
 
 from fastask.brokers.sqlite.database import Session, Storage
-from fastask.brokers.sqlite.errors import is_locked, patiently, told
+from fastask.brokers.sqlite.errors import is_broken, is_locked, may_pass, patiently, told
 from fastask.brokers.sqlite.forks import Guarded
 from fastask.brokers.sqlite.notices import ring
 
@@ -28,6 +28,7 @@ logger: logging.Logger = logging.getLogger("fastask.brokers")
 
 _MOST = 500  # operations in one transaction
 _CLOSE_TIMEOUT = 10.0  # seconds
+_SETTLE_PAUSE = 0.02  # seconds
 _RETRY = 1.0  # seconds until a job that has failed is tried again
 
 
@@ -223,22 +224,34 @@ class Lane(Guarded):
         return due
 
     def _attempt(self, session: Session, batch: list[_Operation]) -> None:
-        """Do all; if one fails, each alone."""
-        try:
-            connection = session.connection()
-        except BaseException as error:  # noqa: BLE001 - it goes to who waits
-            self._fail(session, batch, error)
+        """Do all; again if the file was replaced just now, as errors of it may pass."""
+        while True:
+            try:
+                self._do_all(session, batch)
+            except BaseException as error:  # noqa: BLE001 - it goes to who waits
+                if may_pass(error) and session.was_replaced():
+                    session.close()
+                    sleep(_SETTLE_PAUSE)
+                    continue
+                self._fail(session, batch, error)
             return
+
+    def _do_all(self, session: Session, batch: list[_Operation]) -> None:
+        """Do all; if one fails, each alone."""
+        connection = session.connection()
         try:
             self._perform(connection, batch)
-        except BaseException as error:  # noqa: BLE001 - it goes to who waits
-            if len(batch) == 1 or is_locked(error):
-                self._fail(session, batch, error)
-                return
-            for each in batch:
+        except BaseException as error:
+            is_passing = may_pass(error) and session.was_replaced()
+            if len(batch) == 1 or is_locked(error) or is_passing:
+                raise
+            for index, each in enumerate(batch):
                 try:
                     self._perform(connection, [each])
                 except BaseException as its_error:  # noqa: BLE001 - it goes to who waits
+                    if is_broken(its_error):
+                        self._fail(session, batch[index:], its_error)
+                        return
                     self._fail(session, [each], its_error)
 
     def _fail(self, session: Session, batch: list[_Operation], error: BaseException) -> None:
@@ -291,18 +304,6 @@ class Reader(Lane):
 
     def _perform(self, connection: sqlite3.Connection, batch: list[_Operation]) -> None:
         patiently(lambda: _do(batch, Transaction(connection)))
-
-
-def is_broken(error: BaseException) -> bool:
-    """Whether a connection is not to be used again after an error."""
-    code: int = getattr(error, "sqlite_errorcode", None) or 0
-    return code & 0xFF in {
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_READONLY,
-    }
 
 
 def _do(batch: list[_Operation], transaction: Transaction) -> None:
