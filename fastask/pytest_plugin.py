@@ -9,11 +9,15 @@ import importlib.util
 import inspect
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from taskiq import SendTaskError
+
+from fastask.shortening import in_one_line
 
 if TYPE_CHECKING:
     from fastask.testing.session import Session
@@ -23,6 +27,9 @@ __all__ = ["tasks"]
 
 _INI = "fastask_app"
 _OPTIONS = ("run", "raise_errors", "lifespan")
+
+_FORGOTTEN = "fastask_forgotten"  # of a report
+_LONGEST = 400  # characters of the names in a line
 
 _GIVEN = pytest.StashKey[Any]()
 
@@ -72,8 +79,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     # Private in pytest (9.0), and the only place that tells the scopes of a test's fixtures.
     known = item._fixtureinfo.name2fixturedefs
     if "tasks" in item.fixturenames:
-        if "tasks" in known and known["tasks"][-1].func.__module__ != __name__:
-            return  # the project has one of its own
+        if not _is_ours(known.get("tasks", ())):
+            return
     elif item.get_closest_marker("fastask") is None:
         return
     # A new list, since the tests of other parameters share this one.
@@ -107,6 +114,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
         try:
             result = yield
         except BaseException as error:
+            _explain(error)
             _check(item, error)
             raise
     _check(item, None)
@@ -128,21 +136,56 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """List what was sent, where a test fails."""
+    """List what was sent, where a test fails, and keep what it has forgotten to run."""
     report = yield
     given = item.stash.get(_GIVEN, None)
     if given is not None:
         if report.failed and (sent := str(given)):
             report.sections.append(("fastask tasks", sent))
         if call.when == "teardown":
+            if names := [sent.name for sent in given.session.runs.waiting]:
+                setattr(report, _FORGOTTEN, names)  # which pytest-xdist passes on
             del item.stash[_GIVEN]  # items live as long as the run
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List the tests of `run="later"` that have sent tasks and not run them."""
+    lines = [
+        f"{report.nodeid}: {in_one_line(', '.join(names), _LONGEST)}"
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if (names := getattr(report, _FORGOTTEN, None))
+    ]
+    if lines:
+        terminalreporter.section("fastask: sent with run='later' and never run")
+        terminalreporter.write_line("\n".join(lines))
 
 
 def _check(item: pytest.Item, error: BaseException | None) -> None:
     given = item.stash.get(_GIVEN, None)  # also of a test that asks for the fixture in its body
     if given is not None:
         given.session.check(error)
+
+
+def _explain(error: BaseException) -> None:
+    """Have the error of a task of Taskiq's own name `ft.testing()`, as that of ours does."""
+    if type(error) is not SendTaskError or (cause := error.__cause__) is None:
+        return
+    frames = [frame for frame, _ in walk_tb(cause.__traceback__)]
+    kicks = [frame.f_globals["__name__"] for frame in frames if frame.f_code.co_name == "kick"]
+    if kicks and "fastask.testing.runs" not in kicks:
+        error.add_note("in a test, send within ft.testing()")
+
+
+def _is_ours(fixturedefs: Sequence[pytest.FixtureDef[Any]]) -> bool:
+    """Whether `tasks` is this plugin's, or is made of it: the project may have one of its own."""
+    for fixturedef in reversed(fixturedefs):
+        if fixturedef.func.__module__ == __name__:
+            return True
+        if "tasks" not in fixturedef.argnames:
+            return False
+    return True
 
 
 def _is_own(fixturedef: pytest.FixtureDef[Any]) -> bool:

@@ -10,6 +10,7 @@ from fastask.shortening import shortened
 __all__ = ["TaskLoopError", "TaskNotRunError"]
 
 _NAME = 200  # characters of a name that is shown; other clients may send any
+_NAMES = 10  # of a loop that are shown
 
 
 class TaskLoopError(FastaskError, RuntimeError):
@@ -25,7 +26,10 @@ class TaskLoopError(FastaskError, RuntimeError):
         self.names: tuple[str, ...] = tuple(names)
 
     def __str__(self) -> str:
-        chain = " -> ".join(repr(shortened(name, _NAME)) for name in self.names)
+        shown = [repr(shortened(name, _NAME)) for name in self.names]
+        if len(shown) > _NAMES:
+            shown[_NAMES - 2 : -1] = [f"... ({len(shown) - _NAMES + 1} more)"]
+        chain = " -> ".join(shown)
         if len(self.names) == 1:
             return f"there are more tasks to run than the limit, such as {chain}; give a higher one"
         return f"tasks send each other without an end: {chain}; end it, or give a higher limit"
@@ -36,7 +40,8 @@ class TaskNotRunError(FastaskError, RuntimeError):
 
     Attributes:
         task: the task's name.
-        state: its state, `"waiting"` or `"running"`, or `"succeeded"` without a result.
+        state: its state, `"waiting"` or `"running"`, or `"succeeded"` or `"failed"` without a
+            result.
     """
 
     def __init__(self, task: str, state: str) -> None:
@@ -45,7 +50,11 @@ class TaskNotRunError(FastaskError, RuntimeError):
         self.state = state
 
     def __str__(self) -> str:
-        remedies = {"running": "let it end", "succeeded": "it raised NoResultError"}
+        remedies = {
+            "running": "let it end",
+            "succeeded": "it raised NoResultError",
+            "failed": "its error is in tasks.sent",
+        }
         remedy = remedies.get(self.state, "run it before, as with tasks.run_all() and run='later'")
         return (
             f"task {shortened(self.task, _NAME)!r} has no result, as it is {self.state}; {remedy}"

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import datetime
 from time import monotonic
 from typing import Any, Literal, TypeAlias
 
-from taskiq import AsyncBroker, BrokerMessage, TaskiqMessage, TaskiqResult
+from taskiq import AsyncBroker, BrokerMessage, TaskiqMessage
 
-from fastask.brokers.memory import MemoryResults
 from fastask.brokers.once import SentOnce
 from fastask.exceptions import FastaskError, TaskLoopError, TaskNotRunError
+from fastask.shortening import in_one_line
 from fastask.task import Task
+from fastask.wire.errors import told
 
-__all__ = ["Record", "RecordedResults", "SentTask", "State", "due_at", "loop_of", "running", "told"]
+__all__ = ["Record", "SentTask", "State", "due_at", "listing", "loop_of", "running"]
 
 State: TypeAlias = Literal["waiting", "running", "succeeded", "failed"]
 
-_MOST_LOOKS = 40  # at a result that nothing will bring, before a test is told
+_LONGEST = 400  # characters of what a task raised, or is named
+_REQUEUED = "X-Taskiq-requeue"  # the label of a message that a task has sent of itself
 
 running: ContextVar[SentTask | None] = ContextVar("fastask_running", default=None)
 """The task that runs here, and so sends what is sent here."""
@@ -48,6 +50,7 @@ class SentTask:
         due_at: when its schedule was due, for what `tasks.due` has sent.
         raised: what `error` gives, for who does not look on behalf of the test.
         is_looked_at: whether the test has looked at its error.
+        is_requeued: whether it waits because it has put itself back, by `ctx.requeue()`.
     """
 
     def __init__(self, message: TaskiqMessage, broker: AsyncBroker) -> None:
@@ -69,6 +72,7 @@ class SentTask:
         self.sender: SentTask | None = running.get()
         self.due_at: datetime | None = due_at.get()
         self.is_looked_at: bool = False
+        self.is_requeued: bool = False
         self._began = 0.0
         self._value: Any = None
         self.raised: BaseException | None = None
@@ -145,6 +149,7 @@ class Record:
         known = self._by_id.get(message.task_id)
         if known is not None and known.name == message.task_name:
             known.state = "waiting"
+            known.is_requeued = _REQUEUED in message.labels
             return known
         sent = SentTask(message, self._broker)
         self._by_id[sent.id] = sent
@@ -152,6 +157,11 @@ class Record:
         if sent.sender is not None:
             sent.sender.sent.append(sent)
         return sent
+
+    def runs_another(self) -> bool:
+        """Whether a task runs that does not wait for the code that asks."""
+        mine = list(_senders(running.get()))
+        return any(sent.state == "running" and sent not in mine for sent in self.sent)
 
     def of_id(self, task_id: str) -> SentTask | None:
         """Find a task by the id of its message."""
@@ -164,83 +174,47 @@ class Record:
 
     def unseen_errors(self) -> dict[str, BaseException]:
         """Give the errors that nobody has looked at, by task and id."""
-        found = {f"{sent.name} ({sent.id})": sent.unseen_error for sent in self.sent}
+        found = {
+            in_one_line(f"{sent.name} ({sent.id})", _LONGEST): sent.unseen_error
+            for sent in self.sent
+        }
         return {name: error for name, error in found.items() if error is not None}
 
 
-def loop_of(sent: SentTask) -> TaskLoopError:
-    """Give the error that names the tasks which have sent each other."""
-    names = [sender.name for sender in _senders(sent)]
-    length = next((n for n in range(1, len(names)) if names[n] == names[0]), len(names) - 1)
-    return TaskLoopError(names[length::-1])
-
-
-def _senders(sent: SentTask) -> Iterator[SentTask]:
-    """Give a task, the one that has sent it, and so on."""
-    one: SentTask | None = sent
-    while one is not None:
-        yield one
-        one = one.sender
-
-
-class RecordedResults(MemoryResults):
-    """Results in memory that are noted in the record, with what has looked at them.
+def loop_of(waiting: Sequence[SentTask]) -> TaskLoopError:
+    """Give the error that names tasks which have sent each other, or else one of too many.
 
     Args:
-        record: the record.
+        waiting: what is to be run, at least one.
     """
-
-    def __init__(self, record: Record) -> None:
-        super().__init__(max_stored_results=-1)
-        self._record = record
-        self._looks: dict[str, int] = {}
-
-    async def set_result(self, task_id: str, result: TaskiqResult[Any]) -> None:
-        """Keep a result, and note it."""
-        sent = self._record.of_id(task_id)
-        if sent is not None:
-            value, error = result.return_value, result.error
-            if error is None and isinstance(sent.task, Task):
-                try:
-                    value = sent.task.returned(value)
-                except FastaskError as misfit:
-                    value, error = None, misfit
-            sent.end(value, error)
-        await super().set_result(task_id, result)
-
-    def looked_for(self, task_id: str) -> None:
-        """Note that somebody waits for a result.
-
-        Raises:
-            TaskNotRunError: they have waited for long, and nothing runs the task.
-        """
-        sent = self._record.of_id(task_id)
-        if sent is not None and sent.state != "running":
-            self._looks[task_id] = self._looks.get(task_id, 0) + 1
-            if self._looks[task_id] > _MOST_LOOKS:
-                raise TaskNotRunError(sent.name, sent.state)
-
-    async def get_result(self, task_id: str, with_logs: bool = False) -> TaskiqResult[Any]:
-        """Give a result; whoever asks has looked at its error.
-
-        Raises:
-            KeyError: there is none.
-        """
-        result = await super().get_result(task_id, with_logs)
-        if (sent := self._record.of_id(task_id)) is not None:
-            sent.is_looked_at = True
-        return result
+    return TaskLoopError(next(filter(None, map(_loop, waiting)), [waiting[0].name]))
 
 
-def told(record: Record) -> str:
+def _loop(sent: SentTask) -> list[str]:
+    """Give the last loop in the chain of tasks that has led to one; nothing if there is none."""
+    if sent.is_requeued:
+        return [sent.name, sent.name]
+    names: list[str] = []  # the last one first
+    for sender in _senders(sent):
+        names.append(sender.name)
+        if (first := names.index(sender.name)) < len(names) - 1:
+            return names[first:][::-1]
+    return []
+
+
+def _senders(sent: SentTask | None) -> Iterator[SentTask]:
+    """Give a task, the one that has sent it, and so on."""
+    while sent is not None:
+        yield sent
+        sent = sent.sender
+
+
+def listing(record: Record) -> str:
     """Give what was sent, for people: one line for each task, indented below its sender."""
     lines: list[str] = []
 
     def add(sent: SentTask, indent: str) -> None:
-        took = "" if sent.duration is None else f", {sent.duration * 1000:.1f} ms"
-        often = "" if sent.attempts <= 1 else f", {sent.attempts} attempts"
-        error = "" if sent.raised is None else f": {type(sent.raised).__name__}: {sent.raised}"
-        lines.append(f"{indent}{sent.name}  {sent.state}{often}{took}{error}")
+        lines.append(f"{indent}{_line(sent)}")
         for below in sent.sent:
             add(below, f"{indent}  ")
 
@@ -248,3 +222,13 @@ def told(record: Record) -> str:
         if sent.sender is None or sent.sender not in record.sent:
             add(sent, "")
     return "\n".join(lines)
+
+
+def _line(sent: SentTask) -> str:
+    name = in_one_line(sent.name, _LONGEST)
+    took = "" if sent.duration is None else f", {sent.duration * 1000:.1f} ms"
+    often = "" if sent.attempts <= 1 else f", {sent.attempts} attempts"
+    error = ""
+    if sent.raised is not None:
+        error = f": {type(sent.raised).__name__}: {in_one_line(told(sent.raised, str), _LONGEST)}"
+    return f"{name}  {sent.state}{often}{took}{error}"

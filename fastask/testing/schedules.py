@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
+from taskiq import ScheduleSource
 from taskiq.cli.scheduler.run import is_cron_task_now
+from taskiq.schedule_sources import LabelScheduleSource
 from taskiq.scheduler.scheduled_task import ScheduledTask
 
 from fastask.scheduler import AppScheduler
@@ -18,7 +20,10 @@ _MINUTE = timedelta(minutes=1)
 
 
 async def send_due(
-    session: Session, at: datetime | None, between: tuple[datetime, datetime] | None
+    session: Session,
+    at: datetime | None,
+    between: tuple[datetime, datetime] | None,
+    sources: Sequence[ScheduleSource] = (),
 ) -> list[SentTask]:
     """Send what `taskiq scheduler` would send.
 
@@ -26,6 +31,7 @@ async def send_due(
         session: where it is sent.
         at: a moment: what is due in its minute.
         between: or a beginning and an end, which is not part of it.
+        sources: what has further schedules, beside those that tasks have themselves.
 
     Returns:
         What was sent, in the order of time.
@@ -36,12 +42,18 @@ async def send_due(
     """
     begin, end = _range(at, between)
     scheduler = AppScheduler(session.program)
-    [source] = scheduler.sources
-    await source.startup()
-    schedules = await source.get_schedules()
-    moments = [(moment, one) for one in schedules for moment in _moments(one, begin, end)]
+    [labels] = scheduler.sources
+    await labels.startup()
+    # Taskiq's own source of labels has those of the tasks, too.
+    others = [source for source in sources if not isinstance(source, LabelScheduleSource)]
+    moments = [
+        (moment, source, one)
+        for source in (labels, *others)
+        for one in await source.get_schedules()
+        for moment in _moments(one, begin, end)
+    ]
     count = len(session.record.sent)
-    for moment, schedule in sorted(moments, key=lambda due: due[0]):
+    for moment, source, schedule in sorted(moments, key=lambda due: due[0]):
         token = due_at.set(moment)
         try:
             await scheduler.on_ready(source, schedule)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import ChainMap, deque
+from collections import ChainMap
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from fastapi import FastAPI
@@ -20,19 +21,22 @@ from taskiq.utils import maybe_awaitable
 from fastask.brokers.lifecycle import inside_lifespan
 from fastask.brokers.unknown import RefusingTask
 from fastask.brokers.unreadable import CheckedFormatter
-from fastask.enqueued import Enqueued
 from fastask.lifespan import AppLifespan
 from fastask.program import Program
-from fastask.testing.loops import answered, finished, running_loop
-from fastask.testing.record import Record, RecordedResults, SentTask, due_at, loop_of, running
+from fastask.shortening import in_one_line
+from fastask.testing.loops import answered, executed, running_loop, waited
+from fastask.testing.record import Record, SentTask, due_at, running
+from fastask.testing.replacing import keep_overrides, replace
+from fastask.testing.results import RecordedResults
+from fastask.testing.runs import Run, Runs
 from fastask.unwinding import Unwinding
+from fastask.wire.errors import told
 
 __all__ = ["Options", "Run", "Session"]
 
 T = TypeVar("T")
-Run: TypeAlias = Literal["inline", "later", "never"]
 
-_DEEPEST = 50  # tasks that run inline within each other
+_LONGEST = 400  # characters of what a task raised
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class Session:
 
     Attributes:
         record: what was sent.
+        runs: what of it waits, and runs it.
         program: the app and its broker.
         loop: the event loop in which `enter_lifespan` was called, until it is left.
         thread: the thread in whose event loop a task may enter the lifespan, instead of in one
@@ -73,6 +78,7 @@ class Session:
     def __init__(self, program: Program, lifespan: AppLifespan, options: Options) -> None:
         self.program = program
         self.record: Record = Record(program.broker)
+        self.runs: Runs = Runs(self.record, options.run, self._run)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.thread: int | None = None
         self._lifespan = lifespan
@@ -89,8 +95,7 @@ class Session:
         self._opening = threading.Lock()
         self._entering = asyncio.Lock()
         self._receiver: Receiver | None = None
-        self._waiting: deque[tuple[SentTask, BrokerMessage]] = deque()
-        self._is_asked_for = False
+        self._context = Context()
         self._is_left = False
 
     def open(self, *, is_nested: bool) -> None:
@@ -109,6 +114,7 @@ class Session:
                 undo.enter_context(lifecycle.replaced(self._startup, self._shutdown))
             self._switch(undo)
             self._undo = undo.pop_all()
+        self._context = copy_context()
 
     def close(self) -> None:
         """End the event loop that was started for tasks.
@@ -144,7 +150,8 @@ class Session:
             sent.is_looked_at = True  # once is enough
         if error is not None:
             for name, one in unseen.items():
-                error.add_note(f"task {name} failed with {one!r}")
+                words = in_one_line(told(one, repr), _LONGEST)
+                error.add_note(f"task {name} failed with {words}")
         elif unseen:
             names = ", ".join(unseen)
             message = f"tasks failed, and the test has not looked at .error: {names}"
@@ -175,51 +182,12 @@ class Session:
         self.loop = None
         await self._opened.moved().__aexit__(kind, error, traceback)
 
-    async def run_all(self, limit: int) -> list[SentTask]:
-        """Run what waits, and what that sends.
-
-        Args:
-            limit: how many runs are the most.
-
-        Raises:
-            TaskLoopError: there is no end of it within `limit` runs.
-        """
-        ran: list[SentTask] = []
-        while self._waiting:
-            sent, message = self._waiting.popleft()
-            if len(ran) >= limit:
-                self._waiting.clear()
-                raise loop_of(sent)
-            await self._run(sent, message)
-            ran.append(sent)
-        return ran
-
-    async def run_one(self, send: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        """Send a task, run it at once, and give what it returns.
-
-        Raises:
-            BaseException: what it raises, or what sending it raises.
-        """
-        self._is_asked_for = True
-        try:
-            enqueued = await send()
-        finally:
-            self._is_asked_for = False
-        while (mine := self._waiting_of(enqueued.task_id)) is not None:  # again for retries
-            self._waiting.remove(mine)
-            await self._run(*mine)
-        if not isinstance(enqueued, Enqueued):  # of a task of Taskiq's own
-            enqueued = Enqueued(enqueued.task_id, enqueued.result_backend, enqueued.return_type)
-        return await enqueued.result()
-
-    def _waiting_of(self, task_id: str) -> tuple[SentTask, BrokerMessage] | None:
-        return next((each for each in self._waiting if each[0].id == task_id), None)
-
     def block(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run something asynchronous from a test that is not.
 
         Raises:
-            RuntimeError: it would wait for the event loop that it blocks.
+            RuntimeError: it would wait for the event loop that it blocks, or for one that
+                does not run.
         """
         loop = self._lifespan.loop
         if self._is_left:
@@ -232,8 +200,7 @@ class Session:
                 "the app runs in the event loop of this test, which can't wait for itself; "
                 "write 'async with ft.testing() as tasks' and await it"
             )
-        done: T = asyncio.run_coroutine_threadsafe(work(), loop).result()
-        return done
+        return waited(loop, work)
 
     def _switch(self, undo: ExitStack) -> None:
         # On the object itself, so that whoever holds the broker, its tasks or its result
@@ -241,13 +208,13 @@ class Session:
         broker, adopt = self.program.broker, self.program.adopt
         self._switch_app(undo, adopt)
         replacements: dict[str, Any] = {
-            "kick": self._kick,
+            "kick": self.runs.kick,
             "find_task": partial(_found, broker, broker.find_task),
             "formatter": CheckedFormatter.around(broker),
-            "result_backend": RecordedResults(self.record),
+            "result_backend": RecordedResults.instead_of(broker, self.record),
             "dependency_overrides": self._all_overrides,
         }
-        _replace(undo, broker, replacements)
+        replace(undo, broker, replacements)
         self._receiver = Receiver(broker, max_async_tasks=100, run_startup=False)
 
     def _switch_app(self, undo: ExitStack, adopt: Callable[[FastAPI], None]) -> None:
@@ -257,11 +224,14 @@ class Session:
             adopt(served)
             self._is_served = True
             if served is not app:
-                _keep_overrides(self._undo, served)
+                keep_overrides(self._undo, served)
                 served.dependency_overrides.update(self._overrides)
 
-        _keep_overrides(undo, app)
-        _replace(undo, self.program, {"app": app, "adopt": adopted})
+        keep_overrides(undo, app)
+        replace(undo, self.program, {"app": app, "adopt": adopted})
+        # An app without `ft.lifespan` is noticed when a client starts it, and not started again.
+        lifespan = self._lifespan.wrap(app.router.lifespan_context)
+        replace(undo, app.router, {"lifespan_context": lifespan})
 
     @property
     def _is_started(self) -> bool:
@@ -279,17 +249,6 @@ class Session:
     def _is_at_home(self) -> bool:
         return self.thread == threading.get_ident()
 
-    async def _kick(self, message: BrokerMessage) -> None:
-        if self.record.is_repeated(message):
-            return
-        sent = self.record.note(message.message)
-        if self._options.run == "inline":
-            if sent.depth > _DEEPEST:
-                raise loop_of(sent)
-            await self._run(sent, message)
-        elif self._options.run == "later" or self._is_asked_for:
-            self._waiting.append((sent, message))
-
     async def _run(self, sent: SentTask, message: BrokerMessage) -> None:
         if self._options.lifespan and (not self._is_started or self._is_opening):
             if self._is_at_home:
@@ -297,12 +256,16 @@ class Session:
             else:
                 await asyncio.to_thread(self._open_portal)
         loop = self._lifespan.loop
-        if loop is None or loop is asyncio.get_running_loop():
-            await finished(asyncio.create_task(self._execute(sent, message)))
-        else:  # where the lifespan runs, since what it opened belongs to that loop
+        if loop not in (None, asyncio.get_running_loop()):
             await answered(loop)
-            running_there = asyncio.run_coroutine_threadsafe(self._execute(sent, message), loop)
-            await finished(asyncio.wrap_future(running_there))
+        # Where the lifespan runs, since what it opened belongs to that loop.
+        await executed(self._execute(sent, message), loop, self._context_of_a_run())
+
+    def _context_of_a_run(self) -> Context:
+        """Give the context variables of the test, not those of who sends, as a worker has none."""
+        context = self._context.copy()
+        context.run(inside_lifespan.set, inside_lifespan.get())
+        return context
 
     async def _execute(self, sent: SentTask, message: BrokerMessage) -> None:
         running.set(sent)
@@ -359,38 +322,6 @@ class Session:
     async def _fire(self, event: TaskiqEvents) -> None:
         for handler in self.program.broker.event_handlers[event]:
             await maybe_awaitable(handler(self.program.broker.state))
-
-
-_ABSENT = object()
-
-
-def _keep_overrides(undo: ExitStack, app: FastAPI) -> None:
-    """Have an app's overrides put back: the mapping, and what is in it."""
-    overrides = app.dependency_overrides
-
-    def put_back(former: dict[Any, Any]) -> None:
-        overrides.clear()
-        overrides.update(former)
-        app.dependency_overrides = overrides
-
-    undo.callback(put_back, dict(overrides))
-
-
-def _replace(undo: ExitStack, target: Any, replacements: dict[str, Any]) -> None:
-    """Replace attributes of an object, and have what they were put back."""
-    undo.callback(
-        _restore, target, {name: vars(target).get(name, _ABSENT) for name in replacements}
-    )
-    for name, replacement in replacements.items():
-        setattr(target, name, replacement)
-
-
-def _restore(target: Any, former: dict[str, Any]) -> None:
-    for name, value in former.items():
-        if value is _ABSENT:
-            delattr(target, name)
-        else:
-            setattr(target, name, value)
 
 
 def _found(broker: AsyncBroker, find: Callable[[str], Any], name: str) -> Any:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 
-from taskiq import AsyncTaskiqDecoratedTask
+from taskiq import AsyncTaskiqDecoratedTask, ScheduleSource
 
 from fastask.task import Task
-from fastask.testing.record import SentTask, told
+from fastask.testing.record import SentTask, listing
 from fastask.testing.schedules import send_due
 from fastask.testing.session import Session
 
@@ -51,7 +51,7 @@ class _SentTasks:
         self.session.override(dependency, replacement)
 
     def __str__(self) -> str:
-        return told(self.session.record)
+        return listing(self.session.record)
 
 
 class Tasks(_SentTasks):
@@ -65,16 +65,16 @@ class Tasks(_SentTasks):
         """Run what waits, and what that sends, in the order of sending.
 
         Args:
-            limit: how many runs are the most.
+            limit: how many runs are the most; what is left then goes on waiting.
 
         Returns:
-            What was run.
+            What was run, each task once.
 
         Raises:
             TaskLoopError: there is no end of it; it names the tasks.
             RuntimeError: the app runs in the event loop of this very test.
         """
-        return self.session.block(lambda: self.session.run_all(limit))
+        return self.session.block(lambda: self.session.runs.run_all(limit))
 
     def run(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Send a task and run it at once, whatever waits.
@@ -87,15 +87,19 @@ class Tasks(_SentTasks):
             BaseException: what it raises.
         """
         returned: R = self.session.block(
-            lambda: self.session.run_one(lambda: task.kiq(*args, **kwargs))
+            lambda: self.session.runs.run_one(lambda: task.kiq(*args, **kwargs))
         )
         return returned
 
     def due(
-        self, *, at: datetime | None = None, between: tuple[datetime, datetime] | None = None
+        self,
+        *,
+        at: datetime | None = None,
+        between: tuple[datetime, datetime] | None = None,
+        sources: Sequence[ScheduleSource] = (),
     ) -> list[SentTask]:
         """Send what `taskiq scheduler` would send at a time; see `AsyncTasks.due`."""
-        return self.session.block(lambda: send_due(self.session, at, between))
+        return self.session.block(lambda: send_due(self.session, at, between, sources))
 
 
 class AsyncTasks(_SentTasks):
@@ -105,15 +109,15 @@ class AsyncTasks(_SentTasks):
         """Run what waits, and what that sends, in the order of sending.
 
         Args:
-            limit: how many runs are the most.
+            limit: how many runs are the most; what is left then goes on waiting.
 
         Returns:
-            What was run.
+            What was run, each task once.
 
         Raises:
             TaskLoopError: there is no end of it; it names the tasks.
         """
-        return await self.session.run_all(limit)
+        return await self.session.runs.run_all(limit)
 
     async def run(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Send a task and run it at once, whatever waits.
@@ -125,18 +129,25 @@ class AsyncTasks(_SentTasks):
             InvalidArgumentsError: an argument is missing, unknown or of a wrong type.
             BaseException: what it raises.
         """
-        returned: R = await self.session.run_one(lambda: task.kiq(*args, **kwargs))
+        returned: R = await self.session.runs.run_one(lambda: task.kiq(*args, **kwargs))
         return returned
 
     async def due(
-        self, *, at: datetime | None = None, between: tuple[datetime, datetime] | None = None
+        self,
+        *,
+        at: datetime | None = None,
+        between: tuple[datetime, datetime] | None = None,
+        sources: Sequence[ScheduleSource] = (),
     ) -> list[SentTask]:
         """Send what `taskiq scheduler` would send at a time; run it if tasks run inline.
 
         Args:
-            at: a moment: what is due in its minute. Without a zone it is one of UTC.
+            at: a moment: what is due in its minute. Without a zone it is one of UTC. Intervals
+                count from the beginning of the minute, so each of them is due.
             between: or a beginning and an end, which is not part of it. Intervals count from
                 the beginning.
+            sources: what has further schedules, made by `schedule_by_cron` and the like. Those
+                that tasks are declared with are due without it.
 
         Returns:
             What was sent, in the order of `due_at`.
@@ -144,4 +155,4 @@ class AsyncTasks(_SentTasks):
         Raises:
             ValueError: neither or both of `at` and `between`, or an end before the beginning.
         """
-        return await send_due(self.session, at, between)
+        return await send_due(self.session, at, between, sources)

@@ -49,6 +49,86 @@ def test_errors_are_notes(tmp_path: Path) -> None:
     assert "ExceptionGroup" not in written
 
 
+def test_error_without_words(tmp_path: Path) -> None:
+    """An error whose class fails while it is told does not end the run of all tests."""
+    test = """
+class Unspeakable(Exception):
+    def __str__(self):
+        raise RuntimeError("str")
+
+@ft.task
+async def failing():
+    raise Unspeakable
+
+async def test_it(tasks):
+    await failing.kiq()
+
+async def test_after(tasks): ...
+"""
+    counts, written = run(tmp_path, test)
+    assert counts == "1 failed, 1 passed", written
+    assert "Unspeakable: <Unspeakable, whose text can't be had: RuntimeError>" in written
+
+
+def test_plain_task_outside(tmp_path: Path) -> None:
+    """A task of Taskiq's own that a test sends to a broker without a server is told of it."""
+    test = """
+@ft.broker.task
+async def plain(n: int): ...
+
+async def test_outside():
+    await plain.kiq(1)
+
+async def test_inside():
+    async with ft.testing():
+        await plain.kiq(object())
+
+async def test_of_a_loop():
+    async with ft.testing(raise_errors=False):
+        await again.kiq()
+        raise again_error[0]
+
+again_error = []
+
+@ft.broker.task
+async def again():
+    try:
+        await again.kiq()
+    except Exception as error:
+        again_error.append(error)
+"""
+    counts, written = run(tmp_path, test)
+    assert counts == "3 failed", written
+    assert written.count("in a test, send within ft.testing()") == 1, written
+
+
+@pytest.mark.parametrize("options", ["", "-n 2"])
+def test_tasks_that_were_forgotten(options: str, tmp_path: Path) -> None:
+    """What a test has sent with `run="later"` and not run is listed at the end."""
+    test = """
+@pytest.mark.fastask(run="later")
+class TestLater:
+    async def test_forgotten(self, tasks):
+        await outer.kiq()
+        await add.kiq(1, 2)
+
+    def test_run(self, tasks):
+        asyncio.run(add.kiq(1, 2))
+        tasks.run_all()
+
+@pytest.mark.fastask(run="never")
+async def test_never(tasks):
+    await add.kiq(1, 2)
+    await tasks.run(add, 1, 2)
+"""
+    counts, written = run(tmp_path, test, options=options)
+    assert counts == "3 passed", written
+    section = written.partition(" fastask: sent with run='later' and never run ")[2]
+    assert "test_it.py::TestLater::test_forgotten: app:outer, app:add\n3 passed" in section
+    _, written = run(tmp_path, "def test_it(tasks): ...\n", options=options)
+    assert "fastask" not in written
+
+
 def test_setup_that_fails(tmp_path: Path) -> None:
     """The lifespan that a fixture's task has entered is left, if the test is not even called."""
     test = """

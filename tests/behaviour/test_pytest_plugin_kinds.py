@@ -113,6 +113,30 @@ def tasks(order):
 async def test_it(before, tasks, order):
     assert order == ["before", "tasks"]
 """,
+    "fixture of the project that is made of it": """
+@pytest.fixture
+def before():
+    asyncio.run(add.kiq(1, 2))
+
+@pytest.fixture
+def order():
+    return []
+
+@pytest.fixture
+def tasks(tasks, order):
+    order.append("tasks")
+    asyncio.run(add.kiq(3, 4))
+    return tasks
+
+async def test_it(before, tasks, order):
+    assert [sent.result for sent in tasks.sent] == [7, 3]
+    assert order == ["tasks"]
+
+@pytest.mark.fastask(run="later")
+async def test_its_marker(before, tasks):
+    assert [sent.state for sent in tasks.sent] == ["waiting"] * 2
+    await tasks.run_all()
+""",
     "hypothesis": """
 from hypothesis import HealthCheck, given, settings, strategies
 

@@ -1,17 +1,27 @@
 """Kickers and schedules: one message changed, or sent later."""
 
 import asyncio
+import pickle
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
+from starlette.testclient import TestClient
 from taskiq import BrokerMessage, SendTaskError
 from taskiq.kicker import AsyncKicker
 from taskiq.scheduler.scheduled_task import CronSpec
 
-from fastask import FastTask, InvalidArgumentsError, NotSentError, Task, TaskLoopError
+from fastask import (
+    BrokerUnavailableError,
+    FastTask,
+    InvalidArgumentsError,
+    NotSentError,
+    Task,
+    TaskLoopError,
+)
 from tests.unit.doubles import (
     PATIENCE,
     RecordingBroker,
@@ -144,6 +154,22 @@ async def test_a_test_does_not_wait_for_a_broker(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("PYTEST_CURRENT_TEST")
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(task.kiq(1, Card(number=1, owner="ann")), 0.2)
+
+
+@pytest.mark.parametrize("is_test", [True, False])
+def test_client_of_a_test_that_needs_a_server(
+    is_test: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that is entered outside of `ft.testing()` names it, and a server does not."""
+    ft = FastTask(lambda: app, f"sqlite:///{tmp_path}/nowhere/tasks.db")
+    app = FastAPI(lifespan=ft.lifespan())
+    if not is_test:
+        monkeypatch.delenv("PYTEST_CURRENT_TEST")
+    with pytest.raises(BrokerUnavailableError) as caught, TestClient(app):
+        pass
+    assert "tasks.db can't be used" in str(caught.value)
+    assert ("enter ft.testing() first" in str(caught.value)) is is_test
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 async def test_a_test_waits_for_its_tasks(monkeypatch: pytest.MonkeyPatch) -> None:

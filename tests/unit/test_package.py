@@ -26,8 +26,9 @@ LAYERS = [
     {"fastask.testing.tasks"},
     {"fastask.testing.schedules"},
     {"fastask.testing.session"},
+    {"fastask.testing.results", "fastask.testing.runs"},
     {"fastask.testing.record"},
-    {"fastask.testing.loops"},
+    {"fastask.testing.loops", "fastask.testing.replacing"},
     {"fastask.router", "fastask.scheduler", "fastask.worker.app"},
     {"fastask.worker.supervision"},
     {"fastask.declare"},
@@ -70,6 +71,7 @@ LAYERS = [
         "fastask.brokers.sqlite.store",
     },
     {
+        "fastask.brokers.kinds",
         "fastask.brokers.nats.connection",
         "fastask.brokers.nats.streams",
         "fastask.brokers.sqlite.messages",

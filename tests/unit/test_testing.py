@@ -1,6 +1,7 @@
 """`ft.testing()`: everything in memory, and the former state back afterwards."""
 
 import asyncio
+from contextvars import ContextVar
 from typing import Any
 
 import httpx
@@ -17,6 +18,8 @@ from taskiq.abc.middleware import TaskiqMiddleware
 from fastask import InvalidArgumentsError, InvalidResultError
 from tests.unit.doubles import PATIENCE, remaining
 from tests.unit.shop import Shop
+
+WHO: ContextVar[str] = ContextVar("who", default="nobody")
 
 
 @pytest.fixture
@@ -145,6 +148,45 @@ async def test_context_of_the_sender_comes_back(shop: Shop) -> None:
 
     async with shop.ft.testing():
         assert await (await outer.kiq()).result(timeout=1) == "own 1 pool"  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("run", ["inline", "later"])
+@pytest.mark.parametrize("how", ["coroutine", "client", "other loop", "run"])
+def test_context_of_the_sender_stays_there(shop: Shop, how: str, run: Any) -> None:
+    """A task finds the context variables that the test began with, not those of its sender."""
+
+    @shop.ft.task("who")
+    async def who() -> str:
+        return WHO.get()
+
+    @shop.app.post("/who")
+    async def send() -> None:
+        WHO.set("sender")
+        await who.kiq()
+
+    async def main() -> None:
+        async with shop.ft.testing(run) as tasks:
+            await send()
+            await tasks.run_all()
+            assert [sent.result for sent in tasks.sent] == ["test"]
+
+    token = WHO.set("test")
+    try:
+        if how == "coroutine":
+            asyncio.run(main())
+            return
+        with shop.ft.testing(run) as tasks, TestClient(shop.app) as client:
+            WHO.set("sender")
+            if how == "run":
+                assert tasks.run(who) == "test"
+            elif how == "client":
+                client.post("/who")
+            else:
+                asyncio.run(send())
+            tasks.run_all()
+            assert [sent.result for sent in tasks.sent] == ["test"]
+    finally:
+        WHO.reset(token)
 
 
 async def test_failure(shop: Shop) -> None:

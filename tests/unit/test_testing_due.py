@@ -1,12 +1,16 @@
 """`tasks.due`: which schedules are due, with what they send."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from taskiq import ScheduledTask
+from taskiq.exceptions import ScheduledTaskCancelledError
 
 from fastask import FastTask, TaskRouter
+from tests.unit.doubles import RecordingSource
 from tests.unit.shop import Shop
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -133,6 +137,57 @@ async def test_plain_schedule(shop: Shop) -> None:
         assert sent[0].due_at == utc(2026, 1, 1, 7, 0, 30)
         assert sent[0].labels["size"] == 5
         assert len(await tasks.due(at=utc(2026, 1, 1, 7))) == 1
+
+
+async def test_schedules_of_a_source(shop: Shop) -> None:
+    """Schedules that the app has made in a source are due with it, and only with it."""
+    source = RecordingSource()
+    other = scheduled(shop.ft, cron="2 7 * * *")
+    async with shop.ft.testing() as tasks:
+        await shop.price.schedule_by_time(source, utc(2026, 1, 1, 7, 1, 30), "time")
+        await shop.price.schedule_by_cron(source, "3 7 * * *", "cron")
+        await shop.price.schedule_by_interval(source, 300, "interval")
+        assert tasks.sent == []
+        hour = (utc(2026, 1, 1, 7), utc(2026, 1, 1, 7, 5))
+        sources = [*shop.ft.scheduler.sources, source]
+        sent = await tasks.due(between=hour, sources=sources)
+        assert [(one.task, one.args) for one in sent] == [
+            (shop.price, ("interval",)),
+            (shop.price, ("time",)),
+            (other, ()),
+            (shop.price, ("cron",)),
+        ]
+        assert sent[1].due_at == utc(2026, 1, 1, 7, 1, 30)
+        assert sent[1].result == "time 1 pool"
+        assert [one.task for one in await tasks.due(between=hour)] == [other]
+
+
+def test_schedules_of_a_source_sync(shop: Shop) -> None:
+    """So they are in a plain function; what the source cancels is not sent."""
+
+    class Cancelling(RecordingSource):
+        def pre_send(self, task: ScheduledTask) -> None:
+            if task.args == ["cancelled"]:
+                raise ScheduledTaskCancelledError
+
+    source = Cancelling()
+
+    async def schedule() -> None:
+        for item in ("cancelled", "kept"):
+            await shop.price.schedule_by_time(source, utc(2026, 1, 1, 7), item)
+
+    with shop.ft.testing() as tasks:
+        asyncio.run(schedule())
+        [sent] = tasks.due(at=utc(2026, 1, 1, 7), sources=[source])
+        assert sent.args == ("kept",)
+
+
+async def test_interval_in_a_minute(shop: Shop) -> None:
+    """With `at`, every interval is due, as it counts from the beginning of the minute."""
+    scheduled(shop.ft, interval=3600)
+    async with shop.ft.testing() as tasks:
+        [sent] = await tasks.due(at=utc(2026, 1, 1, 7, 13, 33))
+        assert sent.due_at == utc(2026, 1, 1, 7, 13)
 
 
 async def test_order_and_tasks_of_tasks(shop: Shop) -> None:

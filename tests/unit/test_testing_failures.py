@@ -99,6 +99,53 @@ def test_request_is_not_broken(shop: Shop) -> None:
         assert client.post("/failing").json() == "sent"
 
 
+class Unspeakable(Exception):
+    """Neither its text nor its `repr` can be had."""
+
+    def __str__(self) -> str:
+        raise LookupError("str")
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_error_without_words(shop: Shop, own: bool) -> None:
+    """An error whose class fails is told by its class, wherever it is told."""
+
+    @shop.ft.task("failing")
+    async def failing() -> None:
+        raise Unspeakable
+
+    expected: Any = AssertionError if own else ExceptionGroup
+    with pytest.raises(expected) as caught, shop.ft.testing() as tasks:  # noqa: PT012
+        asyncio.run(send_one(failing))
+        assert "Unspeakable, whose text can't be had" in str(tasks)
+        assert not own, "own"
+    if own:
+        assert "<Unspeakable, whose text can't be had: LookupError>" in caught.value.__notes__[0]
+    else:
+        [error] = caught.value.exceptions
+        assert type(error) is Unspeakable
+
+
+def test_a_line_for_each_task(shop: Shop) -> None:
+    """Line breaks in names and errors are written as Python writes them, long ones in short."""
+
+    @shop.ft.task("fail\ning")
+    async def failing(words: str) -> None:
+        raise LookupError(words)
+
+    with shop.ft.testing(raise_errors=False) as tasks:
+        for words in ("one\ntwo", "x" * 1000, ""):
+            asyncio.run(send_words(failing, words))
+        first, second, third = str(tasks).splitlines()
+    assert first.startswith(r"fail\ning  failed, ")
+    assert first.endswith(r"ms: LookupError: one\ntwo")
+    assert second.endswith("... (1000 characters)")
+    assert len(second) < 500
+    assert third.endswith("ms: LookupError: ")
+
+
 @both
 def test_own_error_is_raised_with_notes(shop: Shop, how: str) -> None:
     """A test that fails raises its own error; those of tasks are noted on it."""
@@ -167,6 +214,10 @@ def test_errors_that_are_no_exceptions(shop: Shop, kind: type[BaseException], wh
 
 async def send_one(task: Any) -> Any:
     return await task.kiq()
+
+
+async def send_words(task: Any, words: str) -> Any:
+    return await task.kiq(words)
 
 
 async def test_cancelled_in_a_task(shop: Shop) -> None:

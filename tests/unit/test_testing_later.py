@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
-from taskiq import InMemoryBroker
+from taskiq import Context, InMemoryBroker, TaskiqDepends
 
 from fastask import FastTask, InvalidArgumentsError
 from fastask.exceptions import TaskLoopError, TaskNotRunError
@@ -113,6 +113,92 @@ async def test_loop_inline(shop: Shop) -> None:
     loop = error if isinstance(error, TaskLoopError) else error.__cause__
     assert isinstance(loop, TaskLoopError)
     assert set(loop.names) == {"ping", "pong"}
+
+
+async def test_loop_of_others_is_named(shop: Shop) -> None:
+    """So they are where what comes next is no part of the loop, in words that don't grow."""
+
+    @shop.ft.task("leaf")
+    async def leaf() -> None: ...
+
+    @shop.ft.task("tick")
+    async def tick() -> None:
+        await tick.kiq()
+        await leaf.kiq()
+
+    told: set[str] = set()
+    for limit in (20, 21, 22, 200):
+        async with shop.ft.testing("later") as tasks:
+            await leaf.kiq()
+            await tick.kiq()
+            with pytest.raises(TaskLoopError) as caught:
+                await tasks.run_all(limit=limit)
+            told.add(str(caught.value))
+    [words] = told
+    assert "an end: 'tick' -> 'tick'; end it" in words
+
+
+def test_long_loop_is_told_in_short() -> None:
+    """Of many names some are left out."""
+    error = TaskLoopError([f"task{n}" for n in range(50)])
+    assert "'task0' -> " in str(error)
+    assert "'task7' -> ... (41 more) -> 'task49'; end it" in str(error)
+
+
+async def test_too_many_tasks(shop: Shop) -> None:
+    """Tasks that make no loop are no loop, and what is left goes on waiting."""
+    async with shop.ft.testing("later") as tasks:
+        for item in "abc":
+            await shop.price.kiq(item)
+        with pytest.raises(
+            TaskLoopError, match="more tasks to run than the limit, such as 'price'"
+        ):
+            await tasks.run_all(limit=2)
+        assert await tasks.run_all() == tasks.sent[2:]
+    assert shop.events == ["startup", "a", "b", "c", "shutdown"]
+
+
+@pytest.mark.parametrize("how", ["inline", "later", "run", "run later", "run never"])
+async def test_task_that_puts_itself_back(
+    shop: Shop, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that calls `ctx.requeue()` for ever is a loop too, however it is run."""
+    monkeypatch.setattr("fastask.testing.runs._MOST", 20)
+
+    @shop.ft.task("poll")
+    async def poll(context: Context = TaskiqDepends()) -> None:
+        await context.requeue()
+
+    mode: Any = how.rsplit(maxsplit=1)[-1].replace("run", "inline")
+    async with asyncio.timeout(PATIENCE), shop.ft.testing(mode, raise_errors=False) as tasks:
+        with pytest.raises(TaskLoopError, match="an end: 'poll' -> 'poll'; end it"):  # noqa: PT012
+            if how.startswith("run"):
+                await tasks.run(poll)
+            else:
+                await poll.kiq()
+                await tasks.run_all(limit=20)
+                tasks.sent[0].result  # noqa: B018
+        assert tasks.sent[0].attempts == 20
+
+
+@pytest.mark.parametrize("how", ["run_all", "run"])
+@pytest.mark.parametrize("mode", ["inline", "later", "never"])
+async def test_retried_task_is_one(shop: Shop, how: str, mode: Any) -> None:
+    """`run_all` and `run` run a task until it has no retry left; it is one that was run."""
+
+    @shop.ft.task("flaky", retries=2)
+    async def flaky() -> int:
+        [sent] = tasks.sent
+        if sent.attempts < 3:
+            raise LookupError("flaky")
+        return sent.attempts
+
+    async with asyncio.timeout(PATIENCE), shop.ft.testing(mode) as tasks:
+        if how == "run":
+            assert await tasks.run(flaky) == 3
+        else:
+            await flaky.kiq()
+            assert await tasks.run_all() == (tasks.sent if mode == "later" else [])
 
 
 async def test_run(shop: Shop) -> None:
@@ -287,13 +373,20 @@ async def test_looking_often_is_no_waiting(shop: Shop) -> None:
             await sent.result()
 
 
-def test_app_in_a_loop_that_does_not_run(shop: Shop) -> None:
+@pytest.mark.parametrize("how", ["send", "run", "run_all"])
+def test_app_in_a_loop_that_does_not_run(shop: Shop, how: str) -> None:
     """A plain test whose fixture has entered it with `async with` is told what to write."""
     with asyncio.Runner() as runner:
-        testing = shop.ft.testing()
-        runner.run(testing.__aenter__())
+        outer = shop.ft.testing()
+        runner.run(outer.__aenter__())
         try:
-            with pytest.raises(RuntimeError, match=r"write 'with ft\.testing"):
-                asyncio.run(send(shop, "pen"))
+            with shop.ft.testing() as tasks:
+                work: Any = {
+                    "send": lambda: asyncio.run(send(shop, "pen")),
+                    "run": lambda: tasks.run(shop.price, "pen"),
+                    "run_all": tasks.run_all,
+                }[how]
+                with pytest.raises(RuntimeError, match=r"write 'with ft\.testing"):
+                    work()
         finally:
-            runner.run(testing.__aexit__(None, None, None))
+            runner.run(outer.__aexit__(None, None, None))

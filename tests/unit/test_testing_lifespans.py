@@ -4,11 +4,12 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request
 from starlette.testclient import TestClient
 
 from fastask import FastTask
@@ -114,6 +115,44 @@ def test_overrides(bank: Bank, how: str, app: str) -> None:
         assert one.dependency_overrides == {}
     with bank.ft.testing(), TestClient(served) as client:
         assert client.get("/").json() == [1, 1]
+
+
+@pytest.mark.parametrize("kind", ["lifespan", "handlers", "nothing"])
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_app_without_ft_lifespan(how: str, kind: str) -> None:
+    """A client that enters the app has its lifespan run once, whatever the app's lifespan is."""
+    events: list[str] = []
+
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, str]]:
+        events.append("startup")
+        yield {"yielded": "state"}
+        events.append("shutdown")
+
+    ft = FastTask(lambda: app, UntouchableBroker())
+    app = FastAPI(lifespan=asynccontextmanager(lifespan) if kind == "lifespan" else None)
+    if kind == "handlers":
+        app.router.on_startup.append(lambda: events.append("startup"))
+        app.router.on_shutdown.append(lambda: events.append("shutdown"))
+    own = app.router.lifespan_context
+
+    @ft.task("state")
+    async def state(request: Request) -> str:
+        return getattr(request.state, "yielded", "none")
+
+    async def main() -> None:
+        async with ft.testing() as tasks:
+            with TestClient(app):
+                told.append(await tasks.run(state))  # type: ignore[call-arg]
+
+    told: list[str] = []
+    if how == "async":
+        asyncio.run(main())
+    else:
+        with ft.testing(), ft.testing() as tasks, TestClient(app):
+            told.append(tasks.run(state))  # type: ignore[call-arg]
+    assert told == ["state" if kind == "lifespan" else "none"]
+    assert events == ([] if kind == "nothing" else ["startup", "shutdown"])
+    assert app.router.lifespan_context is own
 
 
 def test_overrides_of_nested_tests(bank: Bank) -> None:

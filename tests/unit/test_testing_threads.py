@@ -142,6 +142,43 @@ def test_waits_are_bounded(shop: Shop, how: str, monkeypatch: pytest.MonkeyPatch
         in_threads(1, work)
 
 
+@pytest.mark.parametrize(("how", "end"), [("run", "stops"), ("send", "stops"), ("run", "ends")])
+def test_loop_that_stops_meanwhile(
+    shop: Shop, how: str, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for what another event loop runs is told when that stops."""
+    monkeypatch.setattr("fastask.testing.loops._LOOK", 0.01)
+    loop = asyncio.new_event_loop()
+
+    @shop.ft.task("endless")
+    async def endless() -> None:
+        if end == "stops":
+            loop.stop()
+        else:  # as `asyncio.run` ends what is left
+            for task in asyncio.all_tasks():
+                if task.get_name() != "fastask lifespan":
+                    task.cancel()
+        await asyncio.Event().wait()
+
+    async def send() -> None:
+        await endless.kiq()
+
+    outer = shop.ft.testing(raise_errors=False)
+    loop.run_until_complete(outer.__aenter__())
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    with (
+        shop.ft.testing(raise_errors=False) as tasks,
+        pytest.raises(RuntimeError, match="has stopped"),
+    ):
+        tasks.run(endless) if how == "run" else asyncio.run(send())
+    if end == "ends":
+        loop.call_soon_threadsafe(loop.stop)
+    thread.join(PATIENCE)
+    loop.run_until_complete(outer.__aexit__(None, None, None))
+    loop.close()
+
+
 @pytest.mark.parametrize("client", [False, True])
 def test_sending_from_threads(shop: Shop, client: bool) -> None:
     """Threads with loops of their own send at once; the tasks run where the lifespan does."""
