@@ -5,8 +5,18 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, ForwardRef, Literal, TypeAlias, TypeVar, get_args, get_origin
+from types import MappingProxyType
+from typing import (
+    Annotated,
+    Any,
+    ForwardRef,
+    Literal,
+    NamedTuple,
+    TypeAlias,
+    TypeVar,
+    get_args,
+    get_origin,
+)
 
 from fastapi import params
 from pydantic.fields import FieldInfo
@@ -45,8 +55,7 @@ marker inside `PoolDep` says where the value comes from. FastAPI ignores such a 
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Marker:
+class Marker(NamedTuple):
     """One request for a dependency, whoever's marker it was written with.
 
     Attributes:
@@ -62,7 +71,7 @@ class Marker:
     use_cache: bool = True
     scope: Scope | None = None
     scopes: tuple[str, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    kwargs: Mapping[str, Any] = MappingProxyType({})
     declared: params.Depends | Dependency | None = None
 
     @property
@@ -71,8 +80,7 @@ class Marker:
         return isinstance(self.declared, Dependency)
 
 
-@dataclass(frozen=True, slots=True)
-class ParameterSpec:
+class ParameterSpec(NamedTuple):
     """A parameter and what it asks for.
 
     Attributes:

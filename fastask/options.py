@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, Literal, TypeAlias
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fastapi import params
@@ -45,8 +45,7 @@ class GivenOptions(TypedDict, total=False, closed=True):
     labels: Mapping[str, Any] | None
 
 
-@dataclass(frozen=True, slots=True)
-class TaskOptions:
+class TaskOptions(NamedTuple):
     """The options of one task.
 
     Attributes:
@@ -80,7 +79,7 @@ class TaskOptions:
     schedule_args: Sequence[Any] | Mapping[str, Any] | None = None
     ack_type: AckType | None = None
     dependencies: Sequence[params.Depends] = ()
-    labels: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, Any] = MappingProxyType({})
 
     @classmethod
     def read(cls, name: str | None, options: Mapping[str, Any]) -> TaskOptions:
@@ -91,7 +90,7 @@ class TaskOptions:
                 contradict each other.
         """
         for option in options:
-            if option not in cls.__slots__:
+            if option not in cls._fields:
                 raise TaskOptionError(option, _unknown(option))
         given = {option: value for option, value in options.items() if value is not None}
         if name is not None and "name" in given:
@@ -158,14 +157,14 @@ def markers_of(option: str, dependencies: Any) -> tuple[Marker, ...]:
             shown = name_of(entry) if callable(entry) else repr(entry)
             raise TaskOptionError(option, f"write Depends(...) around {shown}")
         # FastAPI reads no `use_cache` here either.
-        markers.append(replace(marker_of(entry), use_cache=True))
+        markers.append(marker_of(entry)._replace(use_cache=True))
     return tuple(markers)
 
 
 def _unknown(option: str) -> str:
     if option == "task_name":
         return 'the name comes first: @ft.task("name")'
-    if near := near_names(option, TaskOptions.__slots__):
+    if near := near_names(option, TaskOptions._fields):
         return f"there is no such option; did you mean {near}?"
     return f"there is no such option; write labels={{{option!r}: ...}} for a label of your own"
 

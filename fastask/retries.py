@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from taskiq import AsyncBroker, NoResultError, SmartRetryMiddleware, TaskiqMessage, TaskiqResult
 from taskiq.kicker import AsyncKicker
 
-from fastask.brokers.durable import DurableBroker
+from fastask.brokers.kinds import durable
 from fastask.brokers.lifecycle import BrokerLifecycle
 from fastask.exceptions import InvalidArgumentsError, InvalidResultError, UnresolvableTasksError
 
@@ -19,8 +18,7 @@ __all__ = ["RetryMiddleware", "RetryPolicy"]
 _FINAL = (InvalidArgumentsError, InvalidResultError, UnresolvableTasksError)
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(NamedTuple):
     """How often and when a task is run again after an error.
 
     Attributes:
@@ -85,7 +83,7 @@ class RetryMiddleware(SmartRetryMiddleware):
         self, kicker: AsyncKicker[Any, Any], message: TaskiqMessage, delay: float
     ) -> None:
         """Send the message again: delayed, or after the delay."""
-        if isinstance(self.broker, DurableBroker) and "kick" not in vars(self.broker):
+        if durable(self.broker) is not None and "kick" not in vars(self.broker):
             kicker.with_labels(delay=delay)
         else:
             await self._lifecycle.pause(delay)

@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from copy import deepcopy
-from dataclasses import dataclass
 from functools import cached_property
 from time import monotonic
 from typing import Any
@@ -100,14 +99,6 @@ class MemoryResults(InmemoryResultBackend[Any]):
             self._forget(oldest)
 
 
-@dataclass(slots=True, eq=False)
-class _Delayed:
-    """A message that is not due yet, and the timer that will tell when it is."""
-
-    message: BrokerMessage
-    due: asyncio.TimerHandle
-
-
 class MemoryBroker(AsyncBroker):
     """Runs tasks in the web process, after the request that sends them.
 
@@ -147,7 +138,7 @@ class MemoryBroker(AsyncBroker):
         self.drain_timeout = drain_timeout
         self._once = SentOnce()
         self._queue: deque[BrokerMessage] = deque()
-        self._delayed: set[_Delayed] = set()
+        self._delayed: dict[asyncio.TimerHandle, BrokerMessage] = {}
         self._running: dict[asyncio.Task[None], str] = {}
         self._changed: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -206,9 +197,9 @@ class MemoryBroker(AsyncBroker):
         finally:
             self._loop = None
             while self._delayed:  # to be dropped with the others
-                delayed = self._delayed.pop()
-                delayed.due.cancel()
-                self._queue.append(delayed.message)
+                due, message = self._delayed.popitem()
+                due.cancel()
+                self._queue.append(message)
 
     @asynccontextmanager
     async def consuming(self, stopping: asyncio.Event) -> AsyncIterator[None]:
@@ -263,7 +254,7 @@ class MemoryBroker(AsyncBroker):
             await self._cancel()
 
     def _is_due_until(self, give_up: float) -> bool:
-        return any(each.due.when() < give_up for each in self._delayed)
+        return any(due.when() < give_up for due in self._delayed)
 
     async def _cancel(self) -> None:
         running = list(self._running)
@@ -278,12 +269,11 @@ class MemoryBroker(AsyncBroker):
             return
 
         def come_due() -> None:
-            self._delayed.discard(delayed)
+            del self._delayed[due]
             self._enqueue(message)
 
         due = asyncio.get_running_loop().call_later(delay, come_due)
-        delayed = _Delayed(message, due)
-        self._delayed.add(delayed)
+        self._delayed[due] = message
 
     def _enqueue(self, message: BrokerMessage) -> None:
         self._queue.append(message)

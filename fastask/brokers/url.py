@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from fastask.exceptions import BrokerURLError
@@ -19,8 +18,7 @@ _OF_RESULTS = ("queue", "results_ttl", "wait")
 _OF_MEMORY = ("results_ttl",)
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """What the query of a broker URL sets; the same for every URL.
 
     Attributes:
@@ -40,8 +38,7 @@ class Settings:
     wait: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerURL:
+class BrokerURL(NamedTuple):
     """A broker URL, taken apart.
 
     Attributes:
@@ -116,7 +113,7 @@ def parsed(url: str, *, is_of_results: bool = False) -> BrokerURL:
 
 def _settings(scheme: str, query: str, *, is_of_results: bool) -> Settings:
     given: dict[str, Any] = {}
-    known = [field.name for field in fields(Settings)]
+    known = list(Settings._fields)
     heeded: Sequence[str] = known
     if is_of_results:
         heeded = _OF_RESULTS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, get_origin
 
 from fastapi import Response, WebSocket, params
@@ -214,7 +214,7 @@ def _by_name(spec: ParameterSpec) -> ParameterSpec:
     if spec.parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
         return spec
     parameter = spec.parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-    return replace(spec, parameter=parameter)
+    return spec._replace(parameter=parameter)
 
 
 def _is_kind_of(asked: Any, base: type) -> bool:

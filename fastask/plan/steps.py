@@ -7,8 +7,7 @@ parameter, and in which order dependencies are called.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, get_origin
+from typing import Any, NamedTuple, get_origin
 
 from fastask.adapter import original
 from fastask.exceptions import DependencyError
@@ -19,8 +18,7 @@ from fastask.signatures import Kind, kind_of, name_of
 __all__ = ["Plan", "Step", "flatten"]
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One value of a plan: provided by the run, or made by calling a dependency.
 
     Attributes:
@@ -46,8 +44,7 @@ class Step:
     limiter: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """How a task's injected parameters are made.
 
     Attributes:
@@ -135,7 +132,7 @@ class _Flattening:
         if chain.count(chain[-1]) > len(self._overrides):  # more often than there are any
             circle = DependencyError(chain, "its overrides go round in a circle", "break it")
             raise ExceptionGroup("no plan can be made", [circle])
-        marker = replace(declared.marker, dependency=call, scopes=())
+        marker = declared.marker._replace(dependency=call, scopes=())
         kind = kind_of(get_origin(call) or call)
         return self._reader.filled(Node(call, kind, chain, marker, declared.spec, declared.scopes))
 

@@ -11,7 +11,7 @@ from typing import Any
 import taskiq
 from taskiq import AsyncBroker
 
-from fastask.brokers.durable import DurableBroker
+from fastask.brokers.kinds import durable
 from fastask.masking import masked
 
 __all__ = ["described", "failure"]
@@ -20,8 +20,8 @@ __all__ = ["described", "failure"]
 def described(broker: AsyncBroker) -> str:
     """Give a broker's class, and what it says of its address, without passwords."""
     given = vars(broker)
-    if isinstance(broker, DurableBroker):
-        return f"{type(broker).__name__} ({broker.address}, queue {broker.settings.queue})"
+    if (made := durable(broker)) is not None:
+        return f"{type(made).__name__} ({made.address}, queue {made.settings.queue})"
     parts = [
         f"{name} {masked(str(given[name]))}"
         for name in ("url", "servers", "dsn", "queue_name", "subject")

@@ -13,8 +13,8 @@ from typing import NoReturn
 
 from taskiq import AsyncBroker
 
-from fastask.brokers.durable import DurableBroker
 from fastask.brokers.keeping import ResultKeeper
+from fastask.brokers.kinds import durable
 from fastask.brokers.lifecycle import BrokerLifecycle, Moving
 from fastask.brokers.unknown import UnknownTasks
 from fastask.brokers.unreadable import InvalidMessages
@@ -75,10 +75,10 @@ class Supervision:
         if self._manager is None:
             await bring_up()
         else:
-            if isinstance(self._broker, DurableBroker):
+            if (made := durable(self._broker)) is not None:
                 # Without a limit, Taskiq's is none or negative.
                 limit = self._manager.args.max_async_tasks or 0
-                self._broker.inbox.max_running = limit if limit > 0 else sys.maxsize
+                made.inbox.max_running = limit if limit > 0 else sys.maxsize
             self._signals = StopSignals()
             self._signals.install()
             self._lifecycle.stopping = self._signals.received
