@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from nats.aio.msg import Msg
+from nats.js.errors import BadRequestError
 
 from fastask import BrokerURLError, FastTask
 from fastask.brokers import broker_from
@@ -15,6 +16,7 @@ from fastask.brokers.nats.broker import _early
 from fastask.brokers.nats.buckets import key_of
 from fastask.brokers.nats.connection import Connection
 from fastask.brokers.nats.starts import Handle
+from fastask.brokers.nats.streams import added
 from fastask.brokers.url import parsed
 
 
@@ -108,14 +110,39 @@ def message(reply: str = "", headers: Any = None) -> Msg:
 def test_handles() -> None:
     """A message has the same name in each delivery, and another one in another stream."""
     first, again, other = (
-        Handle.of(message(f"$JS.ACK.q.q.{delivered}.7.9.{stamp}.0"), 0.05)
+        Handle.of(message(f"$JS.ACK.q.q.{delivered}.7.9.{stamp}.0"), 60)
         for delivered, stamp in ((1, 10**18), (2, 10**18), (1, 10**18 + 5000))
     )
     assert first.key == again.key != other.key
     assert (first.delivered, again.delivered) == (1, 2)
     assert first.is_ours
+    assert 50 < first.until - time.monotonic() < 55  # the server has begun to count before
     first.until = time.monotonic() - 0.01
     assert not first.is_ours
+
+
+@pytest.mark.parametrize(
+    ("refusals", "tries"), [([], 1), ([10065], 2), ([10065, 10065], None), ([10058], None)]
+)
+async def test_added_by_two_at_once(refusals: list[int], tries: int | None) -> None:
+    """Who adds a stream as another one does is told of an overlap (NATS 2.9.10), and asks again.
+
+    A stream that does overlap is refused again.
+    """
+    calls = 0
+
+    async def add() -> int:
+        nonlocal calls
+        calls += 1
+        if calls <= len(refusals):
+            raise BadRequestError(code=400, err_code=refusals[calls - 1])
+        return calls
+
+    if tries is None:
+        with pytest.raises(BadRequestError):
+            await added(add)
+    else:
+        assert await added(add) == tries
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ from nats.js.api import KeyValueConfig
 from nats.js.errors import BadRequestError, NoStreamResponseError, NotFoundError
 
 from fastask.brokers.nats.connection import Connection
+from fastask.brokers.nats.streams import IN_USE, added
 
 __all__ = ["Bucket", "Entry", "key_of"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,200}")
-_IN_USE = 10058  # the server's code for a stream that is there, with another configuration
 _DUPLICATE_WINDOW = 120.0  # seconds; no longer than what is kept
 
 
@@ -103,9 +103,9 @@ class Bucket:
     async def _make(self, js: JetStreamContext) -> None:
         config = KeyValueConfig(bucket=self._name, history=1, ttl=self._ttl, direct=True)
         try:
-            await js.create_key_value(config)
+            await added(lambda: js.create_key_value(config))
         except BadRequestError as error:
-            if error.err_code != _IN_USE:
+            if error.err_code != IN_USE:
                 raise
             there = (await js.stream_info(self._stream)).config
             if there.max_age == self._ttl and there.allow_direct:

@@ -15,6 +15,7 @@ __all__ = ["Handle", "Starts"]
 
 _PARTS = 9  # of the subject that takes an answer
 _KEPT = 7 * 86_400.0  # seconds
+_SURE = 0.9  # of a deadline: the server has counted from before the message was here
 
 
 @dataclass(slots=True, eq=False)
@@ -25,7 +26,7 @@ class Handle:
         reply: the subject that takes the answer to its last delivery.
         key: names the message, of all that the stream ever has.
         delivered: how often it was given out.
-        until: when another worker may get it, by this process's clock.
+        until: when another worker may get it, by this process's clock, or a little before.
         starts: how often it was started, as far as was counted.
         is_noted: whether there is a note of that at the server.
     """
@@ -53,7 +54,7 @@ class Handle:
             delivered, number = found.num_delivered, str(found.sequence.stream)
             stamp = str(int(found.timestamp.timestamp() * 1_000_000))
         key = f"{number}-{stamp}"  # numbers begin anew with a new stream
-        return cls(message.reply, key, delivered, monotonic() + deadline)
+        return cls(message.reply, key, delivered, monotonic() + deadline * _SURE)
 
 
 class Starts:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from nats.js import JetStreamContext
 from nats.js.api import (
@@ -14,13 +16,17 @@ from nats.js.api import (
 )
 from nats.js.errors import BadRequestError, NotFoundError, ServiceUnavailableError
 
-__all__ = ["has_consumer", "make_consumer", "make_dead_letters", "make_stream"]
+__all__ = ["IN_USE", "added", "has_consumer", "make_consumer", "make_dead_letters", "make_stream"]
 
 logger: logging.Logger = logging.getLogger("fastask.brokers")
 
+T = TypeVar("T")
+
+IN_USE = 10058  # the server's code for a stream that is there, with another configuration
+
 _OURS = "made by fastask"
 _DEAD_KEPT = 7 * 86_400.0  # seconds
-_IN_USE = 10058  # the server's code for a stream that is there, with another configuration
+_OVERLAPS = 10065  # the server's code for a subject that another stream takes
 
 
 async def make_stream(js: JetStreamContext, queue: str) -> None:
@@ -89,12 +95,28 @@ async def make_dead_letters(js: JetStreamContext, name: str) -> None:
     await _made(js, config)
 
 
+async def added(add: Callable[[], Awaitable[T]]) -> T:
+    """Add a stream, also if another process adds the same one in the same moment.
+
+    The second of them is told that its subjects overlap: with its own (NATS 2.9 and 2.10).
+
+    Args:
+        add: asks the server for it.
+    """
+    try:
+        return await add()
+    except BadRequestError as error:
+        if error.err_code != _OVERLAPS:
+            raise
+    return await add()
+
+
 async def _made(js: JetStreamContext, config: StreamConfig) -> StreamConfig:
     """Make a stream, or give the one that is there, which its users may have set up."""
     try:
-        return (await js.add_stream(config)).config
+        return (await added(lambda: js.add_stream(config))).config
     except BadRequestError as error:
-        if error.err_code != _IN_USE:
+        if error.err_code != IN_USE:
             raise
     return (await js.stream_info(config.name or "")).config
 
