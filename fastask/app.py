@@ -18,7 +18,7 @@ from fastask.loading import AppLike, AppReference
 from fastask.options import GivenOptions, TaskOptions, markers_of
 from fastask.program import Program
 from fastask.request import RequestFactory
-from fastask.router import Inclusion, TaskRouter, decorate
+from fastask.router import Inclusion, TaskRouter, checked_router, decorate
 from fastask.scheduler import AppScheduler
 from fastask.task import AsyncTask, SyncTask, Task
 from fastask.worker.app import Worker
@@ -145,9 +145,10 @@ class FastTask(DependsMethod):
         Raises:
             DuplicateTaskError: another task of the broker has the name of one of them.
             RouterIncludedError: it is included already.
-            TaskOptionError: the prefix can't be used.
+            TaskOptionError: it is no `TaskRouter`, or a prefix or name can't be used.
         """
-        router.join(Inclusion.made(self._program, repr(self), self._before, prefix))
+        inclusion = Inclusion.made(self._program, repr(self), self._before, prefix)
+        checked_router(router).join(inclusion)
 
     def lifespan(self, user_lifespan: UserLifespan[AppT] | None = None) -> Lifespan[AppT]:
         """Wrap the app's lifespan, for `FastAPI(lifespan=...)`; also a decorator.

@@ -1,4 +1,4 @@
-"""Cron expressions, checked where they are written.
+"""When a schedule is due: checked where it is written, as a scheduler would say it too late.
 
 pycron, which Taskiq's scheduler asks, takes anything and never matches what it does not
 understand (pycron 3.2).
@@ -6,9 +6,16 @@ understand (pycron 3.2).
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-__all__ = ["cron_problem"]
+from fastask.shortening import shortened
+
+__all__ = ["cron_problem", "interval_problem", "time_problem", "timezone_problem"]
+
+_LONGEST = timedelta.max.total_seconds()
+_SHOWN = 80  # characters of a value
 
 
 class _Field(NamedTuple):
@@ -45,6 +52,33 @@ def cron_problem(cron: Any) -> str:
                 f"{field.last}, a range such as '1-5', or a step such as '*/10'"
             )
     return ""
+
+
+def timezone_problem(zone: Any) -> str:
+    """Say what is wrong with the name of a time zone; nothing if there is one."""
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, OSError, ValueError, TypeError):
+        return f"there is no time zone {zone!r}; write one such as 'Europe/Berlin'"
+    return ""
+
+
+def interval_problem(interval: Any) -> str:
+    """Say what is wrong with an interval; nothing if a scheduler can wait for it."""
+    seconds = interval.total_seconds() if isinstance(interval, timedelta) else interval
+    is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if is_number and 1 <= seconds <= _LONGEST and float(seconds).is_integer():
+        return ""
+    shown = shortened(repr(interval), _SHOWN)
+    return f"write whole seconds, 1 or more, or a timedelta of them, not {shown}"
+
+
+def time_problem(time: Any) -> str:
+    """Say what is wrong with a time; nothing if it is one."""
+    if isinstance(time, datetime):
+        return ""
+    shown = shortened(repr(time), _SHOWN)
+    return f"write a datetime such as datetime(2030, 1, 1, tzinfo=UTC), not {shown}"
 
 
 def _matches(part: str, field: _Field) -> bool:

@@ -86,12 +86,15 @@ def bind(program: Program, declared: Sequence[Declared]) -> None:
             RetryMiddleware.install(program.broker)
 
 
-def make_task(func: Callable[..., Any], options: TaskOptions) -> Task[Any, Any]:
+def make_task(func: Any, options: TaskOptions) -> Task[Any, Any]:
     """Make the task of a function; it still has to be bound to a program.
 
     Raises:
         TaskOptionError: the function can't be a task, or an option can't be used.
     """
+    if not callable(func):
+        reason = "write it above a function or a @staticmethod"
+        raise TaskOptionError("func", f"{reason}, not {type(func).__name__!r}")
     if inspect.isclass(func):
         raise TaskOptionError("func", f"{name_of(func)} is a class; a task is a function")
     kind = kind_of(func)
@@ -99,7 +102,9 @@ def make_task(func: Callable[..., Any], options: TaskOptions) -> Task[Any, Any]:
         reason = f"{name_of(func)} is a generator; a task returns one value"
         raise TaskOptionError("func", reason)
     dependencies = markers_of("dependencies", options.dependencies)
-    definition = Definition(options.name or default_name(func), func, dependencies)
+    definition = Definition(
+        options.name or default_name(func), func, dependencies, is_retried=options.is_retried
+    )
     handle = AsyncTask if kind is Kind.ASYNC else SyncTask
     return handle(definition, options.all_labels(), options.retry)
 

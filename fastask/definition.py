@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import cached_property, partial
+from inspect import Parameter, signature
+from math import inf
 from typing import Any, ForwardRef
 
 from pydantic import BaseModel, PydanticUserError
 
 from fastask.context import message_context
-from fastask.exceptions import DependencyError, UnboundTaskError, UnresolvableTasksError
-from fastask.markers import Marker
+from fastask.copying import copied_call
+from fastask.exceptions import (
+    DependencyError,
+    TaskOptionError,
+    UnboundTaskError,
+    UnresolvableTasksError,
+)
+from fastask.markers import Marker, ParameterSpec
+from fastask.naming import name_problem
 from fastask.plan.calls import call_in_thread
 from fastask.plan.code import Checks, whole
 from fastask.plan.nodes import Node, TreeReader
@@ -24,6 +33,8 @@ from fastask.wire.results import ResultWire
 
 __all__ = ["Definition"]
 
+_CHANGEABLE = (list, dict, set, bytearray, BaseModel)
+
 
 def _is_same(overrides: Mapping[Any, Any], others: Mapping[Any, Any]) -> bool:
     """Whether the very same objects override: equal ones may still be different."""
@@ -32,8 +43,25 @@ def _is_same(overrides: Mapping[Any, Any], others: Mapping[Any, Any]) -> bool:
     )
 
 
-def _is_changeable(default: Any) -> bool:
-    return isinstance(default, (list, dict, set, bytearray, BaseModel)) or is_dataclass(default)
+def _in_order(func: Callable[..., Any]) -> list[str]:
+    """Give the parameters that a position can be meant for, injected ones too."""
+    kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    return [each.name for each in signature(func).parameters.values() if each.kind in kinds]
+
+
+def _is_made(spec: ParameterSpec) -> bool:
+    """Whether the default of a message's parameter is made for each run.
+
+    As in a route: a copy of what a run may change, or what a marker such as `Query(5)`
+    holds. Other objects are the function's own, since `is` may be asked of a sentinel.
+    """
+    default = spec.parameter.default
+    is_changeable = isinstance(default, _CHANGEABLE) or is_dataclass(default)
+    return spec.has_default and (spec.field is not None or is_changeable)
+
+
+def _default_of(spec: ParameterSpec) -> Callable[[], Any]:
+    return spec.default if _is_made(spec) else lambda: spec.parameter.default
 
 
 class Definition:
@@ -46,14 +74,21 @@ class Definition:
         name: the task's name.
         func: its function.
         dependencies: markers of dependencies that are resolved for their effect.
+        is_retried: whether its messages are sent again, as they came, after an error.
     """
 
     def __init__(
-        self, name: str, func: Callable[..., Any], dependencies: Sequence[Marker] = ()
+        self,
+        name: str,
+        func: Callable[..., Any],
+        dependencies: Sequence[Marker] = (),
+        *,
+        is_retried: bool = False,
     ) -> None:
         self.name: str = name
         self.func = func
         self._dependencies = tuple(dependencies)
+        self._is_retried = is_retried
         self._program: Program | None = None
         self._version = 0
         self._written: int | None = None
@@ -82,14 +117,21 @@ class Definition:
         return self._program
 
     def bind(self, program: Program, before: Sequence[Marker], prefix: str = "") -> None:
-        """Give it a program, dependencies that are resolved before its own, a longer name."""
+        """Give it a program, dependencies that are resolved before its own, a longer name.
+
+        Raises:
+            TaskOptionError: no worker would take the name.
+        """
+        name = f"{prefix}:{self.name}" if prefix else self.name
+        if problem := name_problem(name):
+            raise TaskOptionError("name", problem)
         self._program = program
-        self.name = f"{prefix}:{self.name}" if prefix else self.name
+        self.name = name
         self._dependencies = (*before, *self._dependencies)
 
     def copy(self) -> Definition:
         """Give the same task before anything of it was read."""
-        other = Definition(self.name, self.func, self._dependencies)
+        other = Definition(self.name, self.func, self._dependencies, is_retried=self._is_retried)
         other._program = self._program
         return other
 
@@ -110,11 +152,10 @@ class Definition:
         Raises:
             UnresolvableTasksError: pydantic has no schema for an annotation.
         """
-        root = self._root
-        injected = [child.name for child in root.children if child.name is not None]
-        injected += [*root.provided, *root.scoped, *root.defaults]
         try:
-            return ArgumentsWire(self.name, root.messaged, injected)
+            return ArgumentsWire(
+                self.name, self._root.messaged, self._root.injected, _in_order(self.func)
+            )
         except (PydanticUserError, NameError) as error:
             raise self._unusable("a parameter", error) from error
 
@@ -177,7 +218,7 @@ class Definition:
         """Read the tree again: `broker.add_dependency_context` has added what may fit it."""
         self._version = version
         self._plan = self._plain = self._overridden = None
-        for name in ("_root", "arguments", "_made_defaults"):
+        for name in ("_root", "arguments", "_made_defaults", "_nameless_defaults"):
             self.__dict__.pop(name, None)
 
     def run(self, args: Sequence[Any], kwargs: Mapping[str, Any], context: Any) -> Awaitable[Any]:
@@ -216,6 +257,8 @@ class Definition:
         Raises:
             InvalidArgumentsError: they don't fit.
         """
+        if self._is_retried:  # what is open, such as `Any`, is the very object of the message
+            args, kwargs = copied_call(args, kwargs)
         return self._filled(self.arguments.load(args, kwargs))
 
     def _filled(
@@ -225,7 +268,8 @@ class Definition:
         for position, name, default in self._made_defaults:
             if name not in named and position >= len(checked):
                 named[name] = default()
-        return given
+        nameless = self._nameless_defaults[len(checked) :]
+        return ((*checked, *(default() for default in nameless)), named) if nameless else given
 
     def written_out(self, slow: Callable[..., Awaitable[Any]]) -> Callable[..., Any] | None:
         """Write the task out as one function, for messages while nothing is overridden.
@@ -262,18 +306,25 @@ class Definition:
         return TreeReader(self.program.contexts)
 
     @cached_property
-    def _made_defaults(self) -> list[tuple[int, str, Callable[[], Any]]]:
-        """Parameters whose default is made for each run, with their positions.
-
-        As in a route: a copy of what a run may change, or what a marker such as `Query(5)`
-        holds. Other objects are the function's own, since `is` may be asked of a sentinel.
-        """
+    def _made_defaults(self) -> list[tuple[float, str, Callable[[], Any]]]:
+        """Parameters whose default is made for each run, with their positions."""
         return [
-            (position, spec.name, spec.default)
+            (
+                position if spec.parameter.kind is Parameter.POSITIONAL_OR_KEYWORD else inf,
+                spec.name,
+                spec.default,
+            )
             for position, spec in enumerate(self._root.messaged)
-            if spec.has_default
-            and (spec.field is not None or _is_changeable(spec.parameter.default))
+            if _is_made(spec) and spec.parameter.kind is not Parameter.POSITIONAL_ONLY
         ]
+
+    @cached_property
+    def _nameless_defaults(self) -> list[Callable[[], Any]]:
+        """The defaults of all positional-only parameters, if one of them is made for each run."""
+        specs = [
+            spec for spec in self._root.messaged if spec.parameter.kind is Parameter.POSITIONAL_ONLY
+        ]
+        return [_default_of(spec) for spec in specs] if any(map(_is_made, specs)) else []
 
     @cached_property
     def _call(self) -> Callable[..., Awaitable[Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 from taskiq import AsyncBroker, NoResultError, TaskiqMessage, TaskiqMiddleware, TaskiqResult
+from taskiq.serialization import exception_to_python
 
 from fastask.exceptions import RemoteError
 from fastask.wire.errors import dumped_error, loaded_error, told
@@ -21,8 +22,9 @@ class FailureMiddleware(TaskiqMiddleware):
     """Adds the whole error to a failed result, beside what Taskiq stores of it.
 
     Plain Taskiq clients read what they always read. An error that JSON can't hold, such as
-    a `UnicodeEncodeError`, would make some serializers fail, and the result would be lost:
-    Taskiq is given its text instead.
+    a `UnicodeEncodeError`, would make some serializers fail, and one that Taskiq can't make
+    again, such as a frozen dataclass, every client. The result would be lost: Taskiq is given
+    the error's text instead.
     """
 
     @classmethod
@@ -50,11 +52,7 @@ class FailureMiddleware(TaskiqMiddleware):
             form = dumped_error(error)
             if _is_storable(form):
                 result.labels = {**result.labels, _LABEL: form}
-        try:
-            plain = result.model_dump(mode="json", include={"error"})["error"]
-        except Exception:  # noqa: BLE001 - Taskiq calls the error's class in many ways
-            plain = error
-        if not _is_storable(plain):
+        if not _is_taskiqs(result):
             name = f"{type(error).__module__}:{type(error).__qualname__}"
             text = told(error, str).encode("ascii", "backslashreplace").decode()
             result.error = RemoteError(name, text)
@@ -81,6 +79,15 @@ def error_of(result: TaskiqResult[Any]) -> BaseException | None:
 def labels_of(result: TaskiqResult[Any]) -> dict[str, Any]:
     """Give the labels of the message, without what `FailureMiddleware` added."""
     return {name: value for name, value in result.labels.items() if name != _LABEL}
+
+
+def _is_taskiqs(result: TaskiqResult[Any]) -> bool:
+    """Whether Taskiq can store the error of a result and make it again."""
+    try:
+        plain = result.model_dump(mode="json", include={"error"})["error"]
+        return _is_storable(plain) and exception_to_python(plain) is not None
+    except Exception:  # noqa: BLE001 - Taskiq calls the error's class in many ways
+        return False
 
 
 def _is_storable(form: Any) -> bool:

@@ -14,7 +14,7 @@ from taskiq.scheduler.created_schedule import CreatedSchedule
 from taskiq.scheduler.scheduled_task import CronSpec
 
 from fastask.brokers.once import ONCE, sends_once
-from fastask.cron import cron_problem
+from fastask.cron import cron_problem, interval_problem, time_problem, timezone_problem
 from fastask.definition import Definition
 from fastask.enqueued import Enqueued
 from fastask.exceptions import TaskOptionError
@@ -143,13 +143,12 @@ class Kicker(AsyncKicker[P, Any], Generic[P, R]):
 
         Raises:
             InvalidArgumentsError: the arguments don't fit the task; nothing was scheduled.
-            TaskOptionError: the scheduler does not understand the expression, or the kicker
-                has an idempotency key.
+            TaskOptionError: the scheduler does not understand the expression or knows no such
+                time zone, or the kicker has an idempotency key.
         """
         self._check_schedulable()
-        if problem := cron_problem(cron.to_cron() if isinstance(cron, CronSpec) else cron):
-            raise TaskOptionError("cron", problem)
-        return Schedule(await super().schedule_by_cron(source, cron, *args, **kwargs))
+        checked = self._checked_cron(cron)
+        return Schedule(await super().schedule_by_cron(source, checked, *args, **kwargs))
 
     async def schedule_by_interval(
         self, source: ScheduleSource, interval: int | timedelta, *args: P.args, **kwargs: P.kwargs
@@ -158,9 +157,11 @@ class Kicker(AsyncKicker[P, Any], Generic[P, R]):
 
         Raises:
             InvalidArgumentsError: the arguments don't fit the task; nothing was scheduled.
-            TaskOptionError: the kicker has an idempotency key.
+            TaskOptionError: a scheduler can't wait for the interval, or the kicker has an
+                idempotency key.
         """
         self._check_schedulable()
+        self._check_due("interval", interval_problem(interval))
         return Schedule(await super().schedule_by_interval(source, interval, *args, **kwargs))
 
     async def schedule_by_time(
@@ -170,15 +171,31 @@ class Kicker(AsyncKicker[P, Any], Generic[P, R]):
 
         Raises:
             InvalidArgumentsError: the arguments don't fit the task; nothing was scheduled.
-            TaskOptionError: the kicker has an idempotency key.
+            TaskOptionError: it is no time, or the kicker has an idempotency key.
         """
         self._check_schedulable()
+        self._check_due("time", time_problem(time))
         return Schedule(await super().schedule_by_time(source, time, *args, **kwargs))
 
     def _check_schedulable(self) -> None:
         if self.is_idempotent:
             reason = "a schedule can't keep it; give the schedule an id, with_schedule_id(...)"
             raise TaskOptionError("idempotency_key", reason)
+
+    def _check_due(self, option: str, problem: str) -> None:
+        if problem:
+            raise TaskOptionError(option, f"task {self.task_name!r} is not scheduled: {problem}")
+
+    def _checked_cron(self, cron: str | CronSpec) -> str | CronSpec:
+        """Give a cron with one space between its fields, as pycron wants it."""
+        text = cron.to_cron() if isinstance(cron, CronSpec) else cron
+        self._check_due("cron", cron_problem(text))
+        fields = text.split()
+        if not isinstance(cron, CronSpec):
+            return " ".join(fields)
+        if isinstance(cron.offset, str):
+            self._check_due("cron", timezone_problem(cron.offset))
+        return cron.model_copy(update=dict(zip(CronSpec.model_fields, fields, strict=False)))
 
     def _prepare_message(self, *args: Any, **kwargs: Any) -> TaskiqMessage:
         # Taskiq's own, which all its sending goes through, would change models and

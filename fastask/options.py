@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, TypeAlias
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeGuard
 
 from fastapi import params
 from taskiq import AcknowledgeType
+from taskiq.labels import parse_label, prepare_label
 from typing_extensions import TypedDict
 
-from fastask.cron import cron_problem
+from fastask.cron import cron_problem, interval_problem, timezone_problem
 from fastask.exceptions import TaskOptionError
 from fastask.markers import Marker, marker_of
+from fastask.naming import name_problem
 from fastask.retries import RetryPolicy
 from fastask.signatures import name_of, near_names
 
@@ -114,13 +115,18 @@ class TaskOptions(NamedTuple):
             on=(on,) if isinstance(on, type) else tuple(on),
         )
 
+    @property
+    def is_retried(self) -> bool:
+        """Whether its messages may be sent again after an error, by Taskiq's middleware too."""
+        return bool(self.retries or self.labels.get("retry_on_error"))
+
     def all_labels(self) -> dict[str, Any]:
         """Give the labels as Taskiq reads them."""
         labels = dict(self.labels)
         if self.timeout is not None:
             labels["timeout"] = self.timeout
-        if self.ack_type is not None:
-            labels["ack_type"] = AcknowledgeType(self.ack_type).value
+        if (ack_type := labels.get("ack_type", self.ack_type)) is not None:
+            labels["ack_type"] = AcknowledgeType(ack_type).value  # an enum would travel as its name
         if self.retries:
             # The task's own policy; a retry middleware for all tasks keeps its hands off.
             labels["retry_on_error"] = False
@@ -175,19 +181,19 @@ def _number(value: float | None, *, true: float, none: float) -> float:
     return true if isinstance(value, bool) else float(value)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _check_name(options: TaskOptions) -> None:
-    name: Any = options.name
-    if name is not None and not (isinstance(name, str) and name):
-        raise TaskOptionError("name", f"write a name, not {name!r}")
+    if options.name is not None and (problem := name_problem(options.name)):
+        raise TaskOptionError("name", problem)
 
 
 def _check_timeout(options: TaskOptions) -> None:
     timeout: Any = options.labels.get("timeout", options.timeout)
-    if timeout is not None and not (_is_number(timeout) and timeout > 0):
+    is_given = timeout is not None or "timeout" in options.labels
+    if is_given and not (_is_number(timeout) and timeout > 0):
         raise TaskOptionError("timeout", f"write seconds above 0, not {timeout!r}")
 
 
@@ -216,7 +222,7 @@ def _check_retry_on(options: TaskOptions) -> None:
     on: Any = options.retry_on
     if on is None:
         return
-    classes = list(on) if isinstance(on, Iterable) else [on]
+    classes = list(on) if isinstance(on, Collection) else [on]  # an iterator has but one use
     if not classes or not all(_is_error(each) for each in classes):
         raise TaskOptionError("retry_on", f"write classes of exceptions, not {on!r}")
 
@@ -234,8 +240,8 @@ def _check_schedule(options: TaskOptions) -> None:
         _check_schedule_args(options)
     if options.cron is not None and (problem := cron_problem(options.cron)):
         raise TaskOptionError("cron", problem)
-    if options.interval is not None:
-        _check_interval(options.interval)
+    if options.interval is not None and (problem := interval_problem(options.interval)):
+        raise TaskOptionError("interval", problem)
 
 
 def _check_schedule_args(options: TaskOptions) -> None:
@@ -251,23 +257,13 @@ def _check_schedule_args(options: TaskOptions) -> None:
 def _check_timezone(cron: str | None, zone: Any) -> None:
     if cron is None:
         raise TaskOptionError("timezone", "it says nothing without a cron")
-    try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, TypeError):
-        reason = f"there is no time zone {zone!r}; write one such as 'Europe/Berlin'"
-        raise TaskOptionError("timezone", reason) from None
-
-
-def _check_interval(interval: Any) -> None:
-    seconds = interval.total_seconds() if isinstance(interval, timedelta) else interval
-    if not (_is_number(seconds) and seconds >= 1 and float(seconds).is_integer()):
-        reason = f"write whole seconds, 1 or more, or a timedelta of them, not {interval!r}"
-        raise TaskOptionError("interval", reason)
+    if problem := timezone_problem(zone):
+        raise TaskOptionError("timezone", problem)
 
 
 def _check_ack_type(options: TaskOptions) -> None:
     ack_type = options.labels.get("ack_type", options.ack_type)
-    if ack_type is None:
+    if ack_type is None and "ack_type" not in options.labels:
         return
     try:
         is_manual = AcknowledgeType(ack_type) is AcknowledgeType.MANUAL
@@ -286,8 +282,28 @@ def _check_labels(options: TaskOptions) -> None:
     for option, label in _LABELS:
         if label in labels and getattr(options, option) is not None:
             raise TaskOptionError(option, f"it is in labels too, as {label!r}; write it once")
+    for label, (read, wanted) in _NUMBERS.items():
+        if label in labels and not _is_read(read, labels[label]):
+            reason = f"{label!r} is not {wanted}, and a worker refuses such messages"
+            raise TaskOptionError("labels", f"{reason}; write one, or leave it out")
 
 
+def _is_read(read: Callable[[Any], Any], label: Any) -> bool:
+    """Whether a label can be read where it arrives."""
+    try:
+        read(parse_label(*prepare_label(label)))
+    except (ValueError, TypeError, OverflowError):
+        return False
+    return True
+
+
+# What Taskiq reads as a number, in labels that have no option of their own.
+_NUMBERS: dict[str, tuple[Callable[[Any], float], str]] = {
+    "delay": (float, "a number of seconds"),
+    "max_retries": (int, "a whole number"),
+    "_retries": (int, "a whole number"),
+    "X-Taskiq-requeue": (int, "a whole number"),
+}
 _LABELS = (
     ("timeout", "timeout"),
     ("ack_type", "ack_type"),

@@ -16,7 +16,7 @@ from fastask.options import GivenOptions, TaskOptions, markers_of
 from fastask.program import Program
 from fastask.task import AsyncTask, SyncTask, Task
 
-__all__ = ["Inclusion", "TaskRouter", "decorate"]
+__all__ = ["Inclusion", "TaskRouter", "checked_router", "decorate"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -90,9 +90,9 @@ class TaskRouter(DependsMethod):
             DuplicateTaskError: a program that has this one has a task of the name of one
                 of them.
             RouterIncludedError: it is included here already, or holds this one.
-            TaskOptionError: the prefix can't be used.
+            TaskOptionError: it is no `TaskRouter`, or the prefix can't be used.
         """
-        checked = _checked_prefix(prefix)
+        router, checked = checked_router(router), _checked_prefix(prefix)
         if self in router.all_routers():
             raise RouterIncludedError("a TaskRouter can't be part of itself")
         mine = list(self.all_routers())
@@ -177,13 +177,30 @@ def decorate(
     Raises:
         TaskOptionError: an unknown option, or options with the bare form.
     """
-    if callable(target):
+    if _is_decorated(target):
         if options:
             reason = "pass the function by @, or as task(...)(function)"
             raise TaskOptionError(next(iter(options)), reason)
         return declare(target, TaskOptions())
     read = TaskOptions.read(target, options)
     return lambda func: declare(func, read)
+
+
+def _is_decorated(target: Any) -> bool:
+    """Whether it is what stands below a bare decorator, which may be no function."""
+    return callable(target) or isinstance(target, (classmethod, property))
+
+
+def checked_router(router: Any) -> TaskRouter:
+    """Give a router back.
+
+    Raises:
+        TaskOptionError: it is none.
+    """
+    if not isinstance(router, TaskRouter):
+        reason = f"write a TaskRouter, not {type(router).__name__!r}"
+        raise TaskOptionError("router", f"{reason}; one of routes goes to app.include_router")
+    return router
 
 
 def _checked_prefix(prefix: Any) -> str:

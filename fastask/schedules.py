@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from zoneinfo import available_timezones
 
 from pydantic import ValidationError
 from taskiq import ScheduledTask
 
-from fastask.cron import cron_problem
+from fastask.cron import cron_problem, timezone_problem
 from fastask.exceptions import InvalidArgumentsError, TaskOptionError, UnresolvableTasksError
 from fastask.task import Task
 from fastask.wire.problems import problems_of
@@ -71,8 +70,9 @@ def _problem(schedule: Mapping[str, Any]) -> str:
     cron = schedule.get("cron")
     if cron is not None and (problem := cron_problem(cron)):
         return problem
-    if isinstance(zone := schedule.get("cron_offset"), str) and zone not in available_timezones():
-        return f"there is no time zone {zone!r}; write one such as 'Europe/Berlin'"
+    zone = schedule.get("cron_offset")
+    if isinstance(zone, str) and (problem := timezone_problem(zone)):
+        return problem
     try:
         ScheduledTask(**{"task_name": "", "labels": {}, "args": [], "kwargs": {}, **schedule})
     except ValidationError as error:

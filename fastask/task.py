@@ -81,6 +81,9 @@ class Task(AsyncTaskiqDecoratedTask[P, Any], Generic[P, R]):
             program: the app and its broker.
             before: dependencies that are resolved before the task's own.
             prefix: put before its name, with a colon.
+
+        Raises:
+            TaskOptionError: with the prefix its name is too long, or is one of fastask's own.
         """
         self._definition.bind(program, before, prefix)
         self.task_name = self._definition.name

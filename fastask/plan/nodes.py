@@ -34,6 +34,7 @@ _PROVIDED: tuple[tuple[type, values.Provider], ...] = (
     (TaskiqState, values.state),
 )
 _REMEDY = "give it a default, or override the dependency with one that works in a task"
+_NAMELESS = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
 
 
 @dataclass(slots=True)
@@ -76,6 +77,12 @@ class Node:
     def name(self) -> str | None:
         """The parameter that gets the value."""
         return None if self.spec is None else self.spec.name
+
+    @property
+    def injected(self) -> list[str]:
+        """The parameters that no message carries."""
+        named = [child.name for child in self.children if child.name is not None]
+        return [*named, *self.provided, *self.scoped, *self.defaults]
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -126,8 +133,10 @@ class TreeReader:
         """
         root = Node(func, kind_of(func), (name,), Marker(func))
         root.children.extend(self.child(root, marker) for marker in dependencies)
-        for spec in self._parameters(root):
+        specs = list(self._parameters(root))
+        for spec in specs:
             self._add(root, spec, from_message=True)
+        self._check_names(root, specs)
         return root
 
     def filled(self, node: Node) -> Node:
@@ -136,10 +145,12 @@ class TreeReader:
             self._problem(node, f"{name_of(node.call)} depends on itself", "break the circle")
             return node
         node.above = (*node.above, node.call)
-        for own in self._parameters(node):
+        specs = list(self._parameters(node))
+        for own in specs:
             if not own.is_variadic and own.name not in node.marker.kwargs:
                 self._add(node, own)
         node.fixed.update(node.marker.kwargs)
+        self._check_names(node, specs)
         return node
 
     def child(self, parent: Node, marker: Marker, spec: ParameterSpec | None = None) -> Node:
@@ -180,7 +191,7 @@ class TreeReader:
             remedy = "use another dependency in tasks"
             self._problem(node, "it asks for a WebSocket, which no task has", remedy, spec.name)
         elif from_message and spec.parameter.default is not INJECTED and _in_message(spec):
-            node.messaged.append(_by_name(spec) if _behind_injected(node) else spec)
+            node.messaged.append(self._behind_injected(node, spec) if node.injected else spec)
         elif _is_made_from_nothing(spec):
             model = _ModelDefault(spec.parameter, spec.annotation, field=spec.field)
             node.defaults[spec.name] = model
@@ -188,6 +199,28 @@ class TreeReader:
             node.defaults[spec.name] = spec
         else:
             self._problem(node, _missing(spec), _REMEDY, spec.name)
+
+    def _behind_injected(self, node: Node, spec: ParameterSpec) -> ParameterSpec:
+        """A parameter whose position in the message would be another one in the function."""
+        if spec.parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            reason = "the function would take its items for injected parameters before it"
+            remedy = f"put injected parameters behind *{spec.name}"
+            self._problem(node, reason, remedy, spec.name)
+        if spec.parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
+            return spec
+        parameter = spec.parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        return spec._replace(parameter=parameter)
+
+    def _check_names(self, node: Node, specs: Sequence[ParameterSpec]) -> None:
+        """Tell what can't be given, since values are passed by name, as FastAPI does it."""
+        given = {*node.injected, *node.fixed}
+        if any(spec.parameter.kind is inspect.Parameter.VAR_KEYWORD for spec in specs):
+            given -= node.defaults.keys()  # it takes any name, and has the default already
+        for spec in specs:
+            if spec.name in given and spec.parameter.kind in _NAMELESS:
+                reason = "it can only be passed by position, and what is injected goes by name"
+                remedy = "let it be passed by name, or wrap the function"
+                self._problem(node, reason, remedy, spec.name)
 
     def _provided(self, asked: Any, node: Node) -> values.Provider | None:
         if asked is ParamInfo:
@@ -202,19 +235,6 @@ class TreeReader:
 
     def _problem(self, node: Node, reason: str, remedy: str, *below: str) -> None:
         node.problems.append(DependencyError((*node.chain, *below), reason, remedy))
-
-
-def _behind_injected(node: Node) -> bool:
-    """Whether a position in the message would be another one in the function."""
-    named = any(child.name is not None for child in node.children)
-    return named or bool(node.provided or node.defaults or node.scoped)
-
-
-def _by_name(spec: ParameterSpec) -> ParameterSpec:
-    if spec.parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
-        return spec
-    parameter = spec.parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-    return spec._replace(parameter=parameter)
 
 
 def _is_kind_of(asked: Any, base: type) -> bool:

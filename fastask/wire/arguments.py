@@ -9,16 +9,27 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Optional, get_origin
+from functools import cached_property
+from typing import Annotated, Any, Optional, get_args, get_origin
 
 import typing_extensions
-from pydantic import PydanticUserError, TypeAdapter, ValidationError
+from pydantic import Field, PydanticUserError, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ArgsKwargs
+from typing_inspection.introspection import AnnotationSource, inspect_annotation
+from typing_inspection.typing_objects import is_typealiastype
 
 from fastask.exceptions import InvalidArgumentsError
 from fastask.markers import ParameterSpec
 from fastask.wire.envelope import UnreadableEnvelopeError, is_envelope
-from fastask.wire.problems import kind_of_value, problem, problems_of
+from fastask.wire.problems import (
+    Secrets,
+    kind_of_value,
+    problem,
+    problems_of,
+    secrets_in,
+    short,
+)
 from fastask.wire.values import ARBITRARY, PLAIN, UnsendableError, ValueWire
 from fastask.wire.writing import is_portable
 
@@ -26,6 +37,8 @@ __all__ = ["ArgumentsWire"]
 
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _BY_KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_INJECTED = "is injected by the worker and can't be sent; leave it out"
+_BEHIND = "comes after an injected parameter in the function; pass it by name"
 
 
 class ArgumentsWire:
@@ -35,6 +48,7 @@ class ArgumentsWire:
         task: the task's name, for errors.
         specs: the parameters that a message carries.
         injected: names that no message may carry.
+        order: the function's own parameters that a position can be meant for.
 
     Attributes:
         exact: the types of a call by position that is right without a further check.
@@ -44,16 +58,24 @@ class ArgumentsWire:
     """
 
     def __init__(
-        self, task: str, specs: Sequence[ParameterSpec], injected: Iterable[str] = ()
+        self,
+        task: str,
+        specs: Sequence[ParameterSpec],
+        injected: Iterable[str] = (),
+        order: Sequence[str] = (),
     ) -> None:
         self._task = task
         self._injected = frozenset(injected)
+        self._order = tuple(order)
         parameters = [_sent(spec) for spec in specs]
+        self._annotations = {sent.name: sent.annotation for sent in parameters}
         binder: Any = _binder(parameters)
         self._validator: TypeAdapter[Any] = TypeAdapter(binder, config=ARBITRARY)
-        self._wires = {sent.name: ValueWire(sent.annotation) for sent in parameters}
+        named = {name: kind for sent in parameters for name, kind in _values_of(sent)}
+        self._wires = {name: ValueWire(kind) for name, kind in named.items()}
         self._positional = [sent.name for sent in parameters if sent.kind in _BY_POSITION]
-        self._keywords = {sent.name for sent in parameters if sent.kind in _BY_KEYWORD}
+        variadic_names = {sent.name for sent in parameters if sent.kind not in _BY_KEYWORD}
+        self._keywords = named.keys() - variadic_names
         variadic = {sent.kind: sent.name for sent in parameters}
         self._more = variadic.get(inspect.Parameter.VAR_POSITIONAL, "")
         self._more_named = variadic.get(inspect.Parameter.VAR_KEYWORD, "")
@@ -125,7 +147,7 @@ class ArgumentsWire:
                 ArgsKwargs(tuple(args), dict(kwargs)), by_alias=True, by_name=True
             )
         except ValidationError as error:
-            raise self._misfit(error) from None
+            raise self._misfit(error, (args, kwargs)) from None
         if unknown := kwargs.keys() - named.keys():  # such as an alias, which is a route's
             words = "Unexpected keyword argument"
             problems = [problem("unexpected_keyword_argument", name, words) for name in unknown]
@@ -150,8 +172,12 @@ class ArgumentsWire:
                 return value  # one too many: `check` refuses it
             try:
                 return change(self._wires[parameter], value)
-            except (UnreadableEnvelopeError, UnsendableError) as error:
+            except UnreadableEnvelopeError as error:
                 problems.append(problem(kind, name, str(error), kind_of_value(shown(value))))
+            except UnsendableError as error:
+                for one in error.problems:  # at their places within the value
+                    got = one["got"] if one["loc"] else kind_of_value(shown(value))
+                    problems.append({**one, "loc": (short(name), *one["loc"]), "got": got})
 
         slots = zip(self._slots(), args, strict=False)
         named = [(name, name if name in self._keywords else self._more_named) for name in kwargs]
@@ -180,23 +206,33 @@ class ArgumentsWire:
             yield self._more
 
     def _forged(self, kwargs: Mapping[str, Any]) -> InvalidArgumentsError:
-        message = "is injected by the worker and can't be sent; leave it out"
         forged = [name for name in kwargs if name in self._injected]
-        problems = [problem("injected", name, message) for name in forged]
+        problems = [problem("injected", name, _INJECTED) for name in forged]
         return InvalidArgumentsError(self._task, problems)
 
-    def _misfit(self, error: ValidationError) -> InvalidArgumentsError:
-        problems, more = problems_of(error)
-        for one in problems:
-            one["loc"] = self._named(one["loc"])
-        return InvalidArgumentsError(self._task, problems, more)
+    @cached_property
+    def _secrets(self) -> Secrets:
+        return secrets_in(self._annotations)
 
-    def _named(self, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    def _misfit(self, error: ValidationError, given: Any) -> InvalidArgumentsError:
+        problems, more = problems_of(error, given, self._secrets)
+        return InvalidArgumentsError(self._task, [*map(self._named, problems)], more)
+
+    def _named(self, one: dict[str, Any]) -> dict[str, Any]:
         """Name a positional argument instead of counting it."""
-        first, *rest = loc or ("arguments",)
-        if isinstance(first, int) and first < len(self._positional):
-            return (self._positional[first], *rest)
-        return (first, *rest)
+        first, *rest = one["loc"] or ("arguments",)
+        if not isinstance(first, int):
+            return {**one, "loc": (first, *rest)}
+        if first < len(self._positional):
+            return {**one, "loc": (self._positional[first], *rest)}
+        if self._more:
+            return {**one, "loc": (self._more, first - len(self._positional), *rest)}
+        if first < len(self._order):
+            name = self._order[first]
+            is_injected = name in self._injected
+            kind, words = ("injected", _INJECTED) if is_injected else (one["type"], _BEHIND)
+            return problem(kind, name, words, one["got"])
+        return one
 
 
 def _dump_pair(wire: ValueWire, pair: tuple[Any, Any]) -> Any:
@@ -222,7 +258,7 @@ def _sent(spec: ParameterSpec) -> inspect.Parameter:
         reason = f"*{spec.name} is a tuple that is unpacked; write the type of one item"
         raise PydanticUserError(reason, code=None)
     if spec.field is not None:
-        constraints = tuple(spec.field.metadata)
+        constraints = tuple(_constraints(spec))
         annotation = Annotated[(spec.annotation, *constraints)] if constraints else spec.annotation
     if annotation is inspect.Parameter.empty:
         annotation = Any
@@ -232,6 +268,34 @@ def _sent(spec: ParameterSpec) -> inspect.Parameter:
         if spec.parameter.default is None:
             annotation = Optional[annotation]  # noqa: UP045 - made at run time, of anything
     return spec.parameter.replace(annotation=annotation, default=default)
+
+
+def _constraints(spec: ParameterSpec) -> Iterator[Any]:
+    """What is demanded of a value beside its type; names and defaults of markers don't count."""
+    annotation = spec.parameter.annotation
+    while is_typealiastype(annotation):
+        annotation = annotation.__value__
+    for part in (*getattr(annotation, "__metadata__", ()), spec.parameter.default):
+        if isinstance(part, FieldInfo):
+            yield from part.metadata
+            if part.discriminator is not None:
+                yield Field(discriminator=part.discriminator)
+        elif part is not spec.parameter.default:
+            yield part
+
+
+def _values_of(sent: inspect.Parameter) -> Iterator[tuple[str, Any]]:
+    """Name the values of a parameter, each with its annotation: several of `**kwargs: Unpack`."""
+    is_named = sent.kind is inspect.Parameter.VAR_KEYWORD
+    if not (is_named and _is_unpacked(sent.annotation)):
+        yield sent.name, sent.annotation
+        return
+    yield sent.name, Any  # names that the `TypedDict` does not have
+    [fields] = get_args(sent.annotation)
+    hints = typing_extensions.get_type_hints(get_origin(fields) or fields, include_extras=True)
+    for name, hint in hints.items():
+        bare = inspect_annotation(hint, annotation_source=AnnotationSource.TYPED_DICT)
+        yield name, Annotated[(bare.type, *bare.metadata)] if bare.metadata else bare.type
 
 
 def _is_unpacked(annotation: Any) -> bool:

@@ -10,14 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from fastask.wire.tags import READERS
-from fastask.wire.writing import CLASS, Writer
+from fastask.wire.writing import CLASS, Writer, adapter_of
 
 __all__ = ["UnreadableEnvelopeError", "enclosed", "is_envelope", "opened"]
 
@@ -51,12 +48,13 @@ def enclosed(value: Any, writer: Writer) -> Any:
     return {_ENVELOPE: form} if is_envelope(plain) else plain
 
 
-def opened(envelope: Any, classes: Mapping[str, type] = MappingProxyType({})) -> Any:
+def opened(envelope: Any, classes: Mapping[str, Any] = MappingProxyType({})) -> Any:
     """Give the value that an envelope holds.
 
     Args:
         envelope: the envelope.
-        classes: by `class_name`, the only classes that it makes instances of.
+        classes: by `class_name`, the only classes that it makes instances of; with their type
+            arguments.
 
     Raises:
         UnreadableEnvelopeError: nobody has written it like this.
@@ -67,7 +65,7 @@ def opened(envelope: Any, classes: Mapping[str, type] = MappingProxyType({})) ->
         raise UnreadableEnvelopeError("the envelope can't be read") from error
 
 
-def _read(form: Any, classes: Mapping[str, type]) -> Any:
+def _read(form: Any, classes: Mapping[str, Any]) -> Any:
     if type(form) is list:
         return [_read(item, classes) for item in form]
     if type(form) is not dict:
@@ -82,11 +80,6 @@ def _read(form: Any, classes: Mapping[str, type]) -> Any:
 
 
 def _instance(kind: Any, parts: Any) -> Any:
-    if issubclass(kind, Enum):
+    if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(parts)
-    return _adapter_of(kind).validate_python(parts, by_alias=True, by_name=True)
-
-
-@lru_cache(maxsize=1024)
-def _adapter_of(kind: type) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+    return adapter_of(kind).validate_python(parts, by_alias=True, by_name=True)

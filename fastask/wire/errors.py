@@ -9,20 +9,28 @@ nothing but exceptions.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from types import GetSetDescriptorType, MemberDescriptorType
-from typing import Any
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from types import GetSetDescriptorType, MemberDescriptorType, WrapperDescriptorType
+from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from fastask.exceptions import RemoteError
 from fastask.shortening import shortened
+from fastask.wire.annotations import class_name
 from fastask.wire.envelope import enclosed, is_envelope, opened
-from fastask.wire.writing import WriterOfErrors
+from fastask.wire.held import attributes_of
+from fastask.wire.stand_ins import ERROR, STAND_INS, ErrorWriter, Reader, loaded_class, told
+from fastask.wire.writing import Writer
 
 __all__ = ["dumped_error", "loaded_error", "told"]
+
+_Write: TypeAlias = Callable[[Any, Writer], Any]
+_Read: TypeAlias = Callable[[Any], Any]
+_Nest: TypeAlias = Callable[[BaseException], dict[str, Any] | None]
 
 _DEEPEST, _MOST = 8, 100  # causes of causes, groups in groups; errors in one
 _MOST_LINES, _LONGEST_INPUT = 100, 1000  # of a `ValidationError`; characters of its `repr`
@@ -31,13 +39,14 @@ _MOST_LINES, _LONGEST_INPUT = 100, 1000  # of a `ValidationError`; characters of
 def dumped_error(error: BaseException) -> dict[str, Any]:
     """Give the form in which an error travels.
 
-    An argument that has no form, such as an open file or a secret, travels as its `repr`; an
-    attribute that has none is left out.
+    An argument that has no form, such as an open file or a secret, travels as its text. So
+    does an attribute if the class has a `__str__` of its own, which may show it; otherwise
+    it is left out.
     """
-    return _Dump().form(error, _DEEPEST)
+    return _Dump().form(error, _DEEPEST, _enclosed)
 
 
-def loaded_error(form: Mapping[str, Any], depth: int = 2 * _DEEPEST) -> BaseException:
+def loaded_error(form: Mapping[str, Any]) -> BaseException:
     """Make an error from its form.
 
     Returns:
@@ -49,66 +58,79 @@ def loaded_error(form: Mapping[str, Any], depth: int = 2 * _DEEPEST) -> BaseExce
         TypeError: likewise.
         ValueError: likewise.
     """
-    if not depth:
-        raise ValueError("too many causes")
-    error = _made(form, depth)
-    for note in form["notes"]:
-        error.add_note(_loaded(note))
-    if "cause" in form:
-        error.__cause__ = loaded_error(form["cause"], depth - 1)
-    if "context" in form:
-        error.__context__ = loaded_error(form["context"], depth - 1)
-    error.__suppress_context__ = bool(form["is_context_hidden"])
-    return error
-
-
-def told(value: Any, tell: Callable[[Any], str]) -> str:
-    """Give what `str` or `repr` says of a value, whatever its class does meanwhile."""
-    try:
-        return tell(value)
-    except Exception as error:  # noqa: BLE001 - the class is the user's
-        return f"<{type(value).__name__}, whose text can't be had: {type(error).__name__}>"
+    return _error(form, _loaded)
 
 
 class _Dump:
-    """Writes an error with those that it was made from, up to a number."""
+    """Writes an error with those that it was made from and holds, up to a number."""
 
     def __init__(self) -> None:
         self._left = _MOST
 
-    def form(self, error: BaseException, depth: int) -> dict[str, Any]:
+    def form(self, error: BaseException, depth: int, write: _Write) -> dict[str, Any]:
         self._left -= 1
         arguments, attributes = _parts(error)
+        inner = partial(self._inner, depth, write)
+        nested = partial(self._inner, depth, _bare)
         form: dict[str, Any] = {
-            "type": f"{type(error).__module__}:{type(error).__qualname__}",
-            "text": _dumped(told(error, str)),
-            "args": [_dumped(argument) for argument in arguments],
-            "attributes": dict(_dumped_attributes(attributes)),
-            "notes": [_dumped(told(note, str)) for note in _notes(error)],
+            "type": class_name(type(error)),
+            "text": write(told(error, str), Writer()),
+            "args": [_written_argument(argument, nested, write) for argument in arguments],
+            "attributes": _written_attributes(error, attributes, nested, write),
+            "notes": [write(told(note, str), Writer()) for note in _notes(error)],
             "is_context_hidden": error.__suppress_context__,
         }
-        if depth and error.__cause__ is not None and self._left > 0:
-            form["cause"] = self.form(error.__cause__, depth - 1)
         context = None if error.__suppress_context__ else error.__context__
-        if depth and context is not None and self._left > 0:
-            form["context"] = self.form(context, depth - 1)
+        for name, other in (("cause", error.__cause__), ("context", context)):
+            if other is not None and (form_of_other := inner(other)) is not None:
+                form[name] = form_of_other
         if isinstance(error, BaseExceptionGroup):
-            inner = error.exceptions if depth else ()
-            form["group"] = [self.form(one, depth - 1) for one in inner if self._left > 0]
+            group = map(inner, error.exceptions)
+            form["group"] = [one for one in group if one is not None]
         return form
 
+    def _inner(self, depth: int, write: _Write, error: BaseException) -> dict[str, Any] | None:
+        return self.form(error, depth - 1, write) if depth and self._left > 0 else None
 
-def _made(form: Mapping[str, Any], depth: int) -> BaseException:
-    kind = _class_of(form["type"])
-    arguments = [_loaded(argument) for argument in form["args"]]
-    attributes = {name: _loaded(value) for name, value in form["attributes"].items()}
+
+class _Nested(Reader):
+    """An error among the arguments or attributes of another one, in whose envelope it is."""
+
+    @staticmethod
+    def read(parts: Any) -> BaseException:
+        return _error(parts, lambda value: value)
+
+
+_CLASSES: Mapping[str, type] = {**STAND_INS, ERROR: _Nested}
+
+
+def _error(form: Mapping[str, Any], read: _Read, depth: int = 2 * _DEEPEST) -> BaseException:
+    if not depth:
+        raise ValueError("too many causes")
+    error = _made(form, read, depth)
+    # A class may allow no changes, as a frozen dataclass does.
+    change = partial(BaseException.__setattr__, error)
+    if form["notes"]:
+        change("__notes__", [read(note) for note in form["notes"]])
+    if "cause" in form:
+        change("__cause__", _error(form["cause"], read, depth - 1))
+    if "context" in form:
+        change("__context__", _error(form["context"], read, depth - 1))
+    change("__suppress_context__", bool(form["is_context_hidden"]))
+    return error
+
+
+def _made(form: Mapping[str, Any], read: _Read, depth: int) -> BaseException:
+    kind = loaded_class(form["type"], BaseException)
+    arguments = [read(argument) for argument in form["args"]]
+    attributes = {name: read(value) for name, value in form["attributes"].items()}
     if "group" in form:
-        arguments.append([loaded_error(one, depth - 1) for one in form["group"]])
+        arguments.append([_error(one, read, depth - 1) for one in form["group"]])
     try:
         error = _make(kind, arguments, attributes)
         str(error)  # a class may miss what its __init__ would have set
     except Exception:  # noqa: BLE001 - the class is foreign, and so is its __str__
-        return RemoteError(form["type"], _loaded(form["text"]))
+        return RemoteError(form["type"], read(form["text"]))
     return error
 
 
@@ -117,18 +139,12 @@ def _parts(error: BaseException) -> tuple[list[Any], dict[str, Any]]:
     if isinstance(error, ValidationError):
         lines = error.errors(include_url=False)[:_MOST_LINES]
         return [error.title, [_line(line) for line in lines]], {}
-    slots = [name for base in type(error).__mro__ for name in _slots(base)]
-    attributes = {name: getattr(error, name) for name in slots if hasattr(error, name)}
+    attributes = attributes_of(error)
     if isinstance(error, BaseExceptionGroup):
-        return [error.message], attributes | vars(error)
+        return [error.message], attributes
     reduced: Any = _base(type(error)).__reduce__(error)
     _, arguments, *state = reduced
     return list(arguments), attributes | (state[0] if state else {})
-
-
-def _slots(base: type) -> list[str]:
-    names = vars(base).get("__slots__", ())
-    return [names] if isinstance(names, str) else list(names)
 
 
 def _notes(error: BaseException) -> list[Any]:
@@ -145,7 +161,11 @@ def _line(line: Mapping[str, Any]) -> dict[str, Any]:
     words = told(given := line["input"], repr)
     if len(words) > _LONGEST_INPUT:  # such as the whole payload, for each missing field
         given = shortened(words, _LONGEST_INPUT)
-    made = {"type": line["type"], "loc": line["loc"], "input": _loaded(_dumped(given))}
+    made = {
+        "type": line["type"],
+        "loc": line["loc"],
+        "input": _loaded(_written_argument(given, _unnested, _enclosed)),
+    }
     return {**made, "ctx": context, "msg": line["msg"]}
 
 
@@ -170,42 +190,53 @@ def _make(kind: Any, arguments: list[Any], attributes: Mapping[str, Any]) -> Bas
     for name, value in attributes.items():
         # Slots, and attributes of built-in classes, such as the name in an `ImportError`.
         if isinstance(getattr(kind, name, None), (GetSetDescriptorType, MemberDescriptorType)):
-            setattr(error, name, value)
+            BaseException.__setattr__(error, name, value)
         else:
             vars(error)[name] = value
     return error
 
 
-def _base(kind: type) -> Any:
-    """The built-in class that an error is made of."""
-    return next(base for base in kind.__mro__ if base.__module__ == "builtins")
+def _base(kind: Any) -> Any:
+    """The built-in class that an error is made of: of several bases, the one that lays it out."""
+    while kind.__module__ != "builtins":
+        kind = kind.__base__
+    return kind
 
 
-def _class_of(name: str) -> Any:
-    """Find a class by its name among the modules that are loaded; import nothing."""
-    module, _, path = name.partition(":")
-    found: Any = sys.modules.get(module)
-    for part in path.split("."):
-        found = vars(found).get(part) if hasattr(found, "__dict__") else None
-    return found if isinstance(found, type) and issubclass(found, BaseException) else None
+def _enclosed(value: Any, writer: Writer) -> Any:
+    form = enclosed(value, writer)
+    _loaded(form)  # what can't be read is not written
+    return form
 
 
-def _dumped(value: Any) -> Any:
-    try:
-        return enclosed(value, WriterOfErrors())
-    except Exception:  # noqa: BLE001 - the class is the user's
-        return enclosed(told(value, repr), WriterOfErrors())
-
-
-def _dumped_attributes(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Attributes that are not Python's own, and that have a form."""
-    for name, value in attributes.items():
-        if not name.startswith("__"):
-            try:
-                yield name, enclosed(value, WriterOfErrors())
-            except Exception:  # noqa: BLE001, S112 - the class is the user's
-                continue
+def _bare(value: Any, writer: Writer) -> Any:
+    """Write what is in an envelope already."""
+    return writer.write(value)
 
 
 def _loaded(form: Any) -> Any:
-    return opened(form) if is_envelope(form) else form
+    return opened(form, _CLASSES) if is_envelope(form) else form
+
+
+def _unnested(error: BaseException) -> None:
+    """Tell nothing of an error but its text."""
+
+
+def _written_argument(value: Any, nested: _Nest, write: _Write) -> Any:
+    try:
+        return write(value, ErrorWriter(nested, shows=True))
+    except Exception:  # noqa: BLE001 - the class is the user's
+        return write(told(value, repr), Writer())
+
+
+def _written_attributes(
+    error: BaseException, attributes: Mapping[str, Any], nested: _Nest, write: _Write
+) -> dict[str, Any]:
+    """Attributes that are not Python's own, and that have a form."""
+    shows = not isinstance(type(error).__str__, WrapperDescriptorType)
+    forms: dict[str, Any] = {}
+    for name, value in attributes.items():
+        if not name.startswith("__"):
+            with suppress(Exception):  # the class is the user's
+                forms[name] = write(value, ErrorWriter(nested, shows=shows))
+    return forms

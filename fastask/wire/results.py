@@ -8,8 +8,7 @@ from pydantic import ValidationError
 
 from fastask.exceptions import InvalidResultError
 from fastask.wire.envelope import UnreadableEnvelopeError
-from fastask.wire.problems import problems_of
-from fastask.wire.values import UnsendableError, ValueWire
+from fastask.wire.values import UnsendableError, ValueWire, told
 from fastask.wire.writing import is_portable
 
 __all__ = ["ResultWire"]
@@ -50,7 +49,7 @@ class ResultWire:
         try:
             return self._wire.dump(self._wire.check(value), value)
         except ValidationError as error:
-            raise self._misfit(error) from None
+            raise self._misfit(error, value) from None
         except UnsendableError as error:
             raise InvalidResultError(self._task, str(error)) from None
 
@@ -63,14 +62,9 @@ class ResultWire:
         try:
             return self._wire.load(form)
         except ValidationError as error:
-            raise self._misfit(error) from None
+            raise self._misfit(error, form) from None
         except UnreadableEnvelopeError as error:
             raise InvalidResultError(self._task, str(error)) from None
 
-    def _misfit(self, error: ValidationError) -> InvalidResultError:
-        [first, *_], more = problems_of(error)
-        place = ".".join(str(part) for part in first["loc"])
-        got = f" (got {first['got']})" if first["got"] else ""
-        rest = f"; and {more} more" if more else ""
-        reason = f"{place + ': ' if place else ''}{first['msg']}{got}{rest}"
-        return InvalidResultError(self._task, reason)
+    def _misfit(self, error: ValidationError, given: Any) -> InvalidResultError:
+        return InvalidResultError(self._task, told(*self._wire.problems(error, given)))

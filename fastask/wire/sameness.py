@@ -1,110 +1,227 @@
-"""Whether a value that arrives is the one that was sent: equal, and of equal types."""
+"""Whether a value that arrives is the one that was sent, by what its annotation says."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from enum import Enum
 from functools import lru_cache
-from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from itertools import count, repeat
+from types import NoneType
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 from uuid import UUID
 
 from pydantic import BaseModel
 from typing_extensions import is_typeddict
 
-from fastask.wire.annotations import fields_of, is_open, is_open_itself
+from fastask.wire.annotations import UNIONS, UNKNOWN, bare, fields_of, is_abstract, is_record
 
-__all__ = ["is_near", "is_same"]
+__all__ = ["change_of", "is_near", "is_same"]
+
+_Part = tuple[Any, Any, Any, Any]
+"""Where a part is, that of the value that was sent, that of the other, and its annotation."""
 
 _SCALARS = frozenset({str, int, bool, NoneType, bytes, UUID, timedelta})
-# What a value of a subclass may be read as, such as a mocked `datetime`.
+_ANYTHING = (Any, object, Hashable)
+_CONTAINERS = (list, tuple, dict, set, frozenset, deque)
+# What a value of a subclass may be read as, such as a mocked `datetime`; and an integer.
 _PLAIN = frozenset({str, int, float, bytes, datetime, date, time, timedelta, Decimal, UUID})
+_NUMBERS = (float, Decimal, complex)
 
 
 def is_same(sent: Any, read: Any) -> bool:
     """Whether two values are equal and of equal types, in all their parts.
 
-    `==` alone takes `True` for 1, and a time with a zone for one without. A model or dataclass
-    may be read as a base of its class, as the annotation says what travels, and a whole number as
-    another number: pydantic leaves defaults as they are.
+    `==` alone takes `True` for 1, and a time with a zone for one without.
     """
     kind: Any = type(sent)
     if kind is not type(read):
-        return _is_wider(sent, read)
+        return False
     if kind in _SCALARS:
         return bool(sent == read)
     if kind is list or isinstance(sent, (list, tuple, deque)):
-        return _are_same(sent, read)
+        return _are_same(sent, read) and _most(sent) == _most(read)
     if kind is dict or isinstance(sent, dict):
         return _are_same(sent, read) and _are_same(sent.values(), read.values())
     if isinstance(sent, (set, frozenset)):
-        return {(type(item), item) for item in sent} == {(type(item), item) for item in read}
+        return _are_same_sets(sent, read)
     if (names := _names(kind)) is not None:  # type: ignore[arg-type]  # a class
-        return _has_same(sent, read, names)
+        return _have_same(sent, read, names)
     return _is_equal(sent, read)
 
 
 def is_near(sent: Any, read: Any, annotation: Any) -> bool:
-    """Whether two values are the same but for what the annotation leaves open."""
-    if is_same(sent, read) or is_open_itself(annotation):
+    """Whether a value is read as the one that was sent, but for what its annotation allows.
+
+    What it leaves open is what JSON makes of it. A value of a subclass may be read as what is
+    annotated, and a whole number as another number: pydantic leaves defaults as they are. In
+    a union that is the nearest of the classes that are annotated.
+    """
+    if is_same(sent, read):
         return True
-    if not is_open(annotation):
-        return False
-    origin, parts = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return is_near(sent, read, parts[0])
-    if origin in (Union, UnionType):
-        # What is of a class that one member names is not left open by another one.
-        named = [part for part in parts if _names_class_of(sent, part)]
-        return any(is_near(sent, read, part) for part in named or parts)
-    if origin is dict:
-        pairs = zip(sent.items(), read.items(), strict=False)
-        keys, items = parts
-        return len(sent) == len(read) and all(
-            is_near(one[0], other[0], keys) and is_near(one[1], other[1], items)
-            for one, other in pairs
-        )
-    if origin in (list, tuple):
-        return _are_near(sent, read, parts)
-    if known := fields_of(annotation):
-        return isinstance(read, type(sent)) and all(
-            is_near(_field(sent, name), _field(read, name), part) for name, part in known.items()
-        )
-    return True  # such as `type X = ...`, or a set, whose items can't be told apart
+    shape = _shape_of(annotation)
+    if shape.origin in _ANYTHING:
+        return True
+    if shape.members:
+        members = _nearest(sent, shape)
+        return bool(members) and all(is_near(sent, read, member) for member in members)
+    if (parts := _parts(sent, read, shape)) is not None:
+        return all(is_near(one, other, part) for _, one, other, part in parts)
+    return _is_plainer(sent, read, type(read) if shape.origin is UNKNOWN else shape.origin)
 
 
-def _names_class_of(value: Any, annotation: Any) -> bool:
-    is_class = isinstance(annotation, type) and not is_open_itself(annotation)
-    return is_class and not is_typeddict(annotation) and isinstance(value, annotation)
+def change_of(sent: Any, read: Any, annotation: Any) -> tuple[tuple[Any, ...], Any, Any]:
+    """Find what makes a value another one.
+
+    Returns:
+        Where it is, what was sent there, and what was read.
+    """
+    shape = _shape_of(annotation)
+    if shape.members:
+        shape = _shape_of(next(iter(_nearest(sent, shape)), UNKNOWN))
+    for place, one, other, part in _parts(sent, read, shape) or ():
+        if not is_near(one, other, part):
+            places, *changed = change_of(one, other, part)
+            return (place, *places), changed[0], changed[1]
+    return (), sent, read
 
 
-def _are_near(sent: Any, read: Any, parts: tuple[Any, ...]) -> bool:
+class _Shape(NamedTuple):
+    """What an annotation is made of.
+
+    Attributes:
+        origin: the class, or what else it is.
+        arguments: those of its type.
+        members: of a union.
+        fields: of a record.
+    """
+
+    origin: Any
+    arguments: tuple[Any, ...]
+    members: tuple[Any, ...]
+    fields: Mapping[str, Any] | None
+
+
+def _shape_of(annotation: Any) -> _Shape:
+    try:
+        return _known_shape(annotation)
+    except TypeError:  # it has metadata that can't be hashed
+        return _known_shape.__wrapped__(annotation)
+
+
+@lru_cache(maxsize=4096)
+def _known_shape(annotation: Any) -> _Shape:
+    kind = bare(annotation)
+    origin = get_origin(kind) or kind
+    fields_ = fields_of(kind) if is_record(origin) else None
+    return _Shape(origin, get_args(kind), tuple(_members(kind)), fields_)
+
+
+def _members(union: Any) -> Iterator[Any]:
+    if get_origin(union) in UNIONS:
+        for member in map(bare, get_args(union)):
+            yield from _members(member) if get_origin(member) in UNIONS else (member,)
+
+
+def _parts(sent: Any, read: Any, shape: _Shape) -> Iterable[_Part] | None:
+    """Pair the parts of two values; `None` if they have none, or others than they should."""
+    origin = shape.origin
+    if is_abstract(origin):
+        return _items(sent, read, shape)
+    if is_typeddict(origin):
+        return _items_of_records(sent, read, shape.fields or {})
+    if not isinstance(origin, type) or not isinstance(sent, origin):
+        return None
+    if type(read) not in (origin, type(sent)):
+        return None
+    if shape.fields is not None:
+        known = shape.fields if type(read) is origin else _shape_of(type(read)).fields
+        return [
+            (name, getattr(sent, name, None), getattr(read, name, None), part)
+            for name, part in (known or {}).items()
+        ]
+    is_container = issubclass(origin, _CONTAINERS) and _most(sent) == _most(read)
+    return _items(sent, read, shape) if is_container else None
+
+
+def _items_of_records(sent: Any, read: Any, known: Mapping[str, Any]) -> Iterable[_Part] | None:
+    """Pair what two mappings of a `TypedDict` hold."""
+    if not (isinstance(sent, dict) and isinstance(read, dict) and sent.keys() == read.keys()):
+        return None
+    return [(name, sent[name], read[name], known.get(name, UNKNOWN)) for name in sent]
+
+
+def _items(sent: Any, read: Any, shape: _Shape) -> Iterable[_Part] | None:
+    """Pair what two containers hold."""
+    origin, parts = shape.origin, shape.arguments
+    if issubclass(origin, AbstractSet):
+        return _items_of_sets(sent, read, *parts[:1])
+    if issubclass(origin, Mapping):
+        keys, items = (*parts, Any, Any)[:2]
+        names = [key if type(key) in (str, int) else "[key]" for key in sent]
+        pairs = [
+            *zip(names, sent, read, repeat(keys), strict=False),
+            *zip(names, sent.values(), read.values(), repeat(items), strict=False),
+        ]
+        return pairs if len(sent) == len(read) else None
+    listed, others = list(sent), list(read)
+    if len(listed) != len(others):
+        return None
+    if issubclass(origin, tuple) and len(parts) == len(listed) and ... not in parts:
+        each: Iterable[Any] = parts
+    else:
+        each = repeat(parts[0] if parts else Any)
+    return list(zip(count(), listed, others, each, strict=False))
+
+
+def _items_of_sets(sent: Any, read: Any, part: Any = Any) -> Iterable[_Part] | None:
     if len(sent) != len(read):
+        return None
+    if _shape_of(part).origin in _ANYTHING:
+        return ()  # they can't be told apart
+    found = {item: item for item in read}
+    is_complete = all(item in found for item in sent)
+    return [(n, item, found[item], part) for n, item in enumerate(sent)] if is_complete else None
+
+
+def _nearest(sent: Any, union: _Shape) -> list[Any]:
+    """Give the members of a union that a value is of, but for those that name a wider class."""
+    named = [(member, _class_of(sent, _shape_of(member))) for member in union.members]
+    fitting = [(member, kind) for member, kind in named if kind is not None]
+    return [
+        member
+        for member, kind in fitting
+        if not any(other is not kind and issubclass(other, kind) for _, other in fitting)
+    ]
+
+
+def _class_of(value: Any, member: _Shape) -> type | None:
+    """Give the class by which a value is of a member of a union, if it is."""
+    origin = member.origin
+    if origin in _ANYTHING:
+        return object
+    if origin is Literal:
+        return type(value) if any(is_same(value, one) for one in member.arguments) else None
+    if is_typeddict(origin):
+        is_alike = isinstance(value, dict) and (
+            origin.__required_keys__ <= value.keys() <= (member.fields or {}).keys()
+        )
+        return dict if is_alike else None
+    if not isinstance(origin, type):
+        return None
+    is_number = type(value) is int and origin in _NUMBERS
+    return origin if is_number or isinstance(value, origin) else None
+
+
+def _is_plainer(sent: Any, read: Any, kind: Any) -> bool:
+    """Whether a value is read as a plain one of what is annotated."""
+    if type(read) is not kind:
         return False
-    each = parts if len(parts) == len(sent) and ... not in parts else parts[:1] * len(sent)
-    pairs = zip(sent, read, each, strict=True)
-    return all(is_near(one, other, part) for one, other, part in pairs)
-
-
-def _field(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, dict) else getattr(value, name, None)
-
-
-def _is_wider(sent: Any, read: Any) -> bool:
-    """Whether a value is read in another type that will do."""
-    kind: Any = type(read)
-    if (names := _names(kind)) is not None and isinstance(sent, kind):
-        return _has_same(sent, read, names)
-    if type(sent) is int and kind in (float, Decimal, complex):
-        return bool(sent == read)
-    is_plain = kind in _PLAIN and isinstance(sent, kind) and not isinstance(sent, Enum)
-    if kind is date and isinstance(sent, datetime):
-        return False
-    return is_plain and _is_equal(sent, read)
+    is_number = type(sent) is int and kind in _NUMBERS
+    return (is_number or (kind in _PLAIN and isinstance(sent, kind))) and _is_equal(sent, read)
 
 
 def _are_same(sent: Any, read: Any) -> bool:
@@ -112,23 +229,35 @@ def _are_same(sent: Any, read: Any) -> bool:
     return len(sent) == len(read) and all(is_same(one, other) for one, other in pairs)
 
 
-def _has_same(sent: Any, read: Any, names: Iterable[str]) -> bool:
-    extra = getattr(read, "__pydantic_extra__", None) or {}
-    return all(is_same(getattr(sent, name), getattr(read, name)) for name in (*names, *extra))
+def _are_same_sets(sent: Any, read: Any) -> bool:
+    found = {item: item for item in read}  # equal ones may differ in their zones
+    return len(sent) == len(read) and all(
+        item in found and is_same(item, found[item]) for item in sent
+    )
+
+
+def _have_same(sent: Any, read: Any, names: Iterable[str]) -> bool:
+    return all(is_same(getattr(sent, name), getattr(read, name)) for name in names)
+
+
+def _most(value: Any) -> int | None:
+    """How many items a `deque` holds at most."""
+    return getattr(value, "maxlen", None)
 
 
 @lru_cache(maxsize=1024)
 def _names(kind: Any) -> tuple[str, ...] | None:
-    """The fields of a model or dataclass."""
+    """The attributes of a model or dataclass that travel."""
     if issubclass(kind, BaseModel):
-        return tuple(kind.model_fields)
+        has_more = kind.model_config.get("extra") == "allow"
+        return (*kind.model_fields, *(["__pydantic_extra__"] if has_more else []))
     return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
 
 
 def _has_same_zone(sent: datetime | time, read: datetime | time) -> bool:
     """Whether both have a zone or none; one with a name is more than its offset of a moment."""
-    if (sent.tzinfo is None) != (read.tzinfo is None):
-        return False
+    if sent.tzinfo is None or read.tzinfo is None:
+        return sent.tzinfo is read.tzinfo and sent.fold == read.fold
     zones = [getattr(zone, "key", None) for zone in (sent.tzinfo, read.tzinfo)]
     return zones[0] in (zones[1], "UTC")
 

@@ -86,10 +86,12 @@ def _bytes(text: Any) -> bytes:
 
 
 def _when(value: datetime | time) -> list[Any]:
-    """The text of a time; with a named zone, what it is there."""
+    """The text of a time; with a named zone or as the second of two, what it is there."""
     zone = value.tzinfo
     if isinstance(zone, ZoneInfo) and zone.key:
         return [value.replace(tzinfo=None, fold=0).isoformat(), zone.key, value.fold]
+    if zone is None and value.fold:
+        return [value.isoformat(), None, value.fold]
     return [value.isoformat()]
 
 
@@ -100,7 +102,7 @@ def _reads_when(kind: type[Moment]) -> Callable[[Any], Moment]:
         if not zone:
             return value
         key, fold = zone
-        return value.replace(tzinfo=ZoneInfo(key), fold=fold)
+        return value.replace(tzinfo=None if key is None else ZoneInfo(key), fold=fold)
 
     return read
 

@@ -7,24 +7,24 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from functools import cache
+from functools import cache, lru_cache
 from math import isfinite
 from typing import Any
 
-from pydantic import BaseModel, Secret, SecretBytes, SecretStr, TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from fastask.wire.annotations import class_name
+from fastask.wire.held import SECRETS
 from fastask.wire.tags import LOST, TAGS
 
-__all__ = ["CLASS", "LooseWriter", "Writer", "WriterOfErrors", "is_portable"]
+__all__ = ["CLASS", "LooseWriter", "Writer", "adapter_of", "is_portable"]
 
 CLASS = "$class"
 """The tag of an instance of a class that the annotation names."""
 
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1  # what every serializer has, as orjson and msgpack do
 _DEEPEST = 200  # pydantic, which writes messages and results, goes to 255
-_SECRETS = (SecretStr, SecretBytes, Secret)
 # What values of subclasses are written as.
 _BASES: dict[type, Callable[[Any], Any]] = {
     str: str,
@@ -99,12 +99,13 @@ class Writer:
     def _other(self, value: Any) -> Any:
         """Write what is neither JSON's nor of a type with a tag."""
         known = next((base for base in type(value).__mro__ if base in self._classes), None)
-        if (parts := self._parts(value, known or type(value))) is not value:
-            form = self.write(parts)
-            if known is None:
-                return form
+        parts = self._parts(value, known or type(value))
+        if known is not None and known not in TAGS:
             self.has_tags = True
-            return {CLASS: [class_name(known), form]}
+            named = _plain_form(value, known) if parts is value else parts
+            return {CLASS: [class_name(known), self.write(named)]}
+        if parts is not value:
+            return self.write(parts)
         for base, plain in _BASES.items():
             if isinstance(value, base):
                 return self.write(plain(value))
@@ -183,16 +184,20 @@ class LooseWriter(Writer):
         return super()._tagged(kind, value)
 
 
-class WriterOfErrors(Writer):
-    """Writes what an error holds: no secrets, and nothing of a class that it does not know."""
+@lru_cache(maxsize=1024)
+def adapter_of(kind: Any) -> TypeAdapter[Any]:
+    """Give what reads and writes the values of a class that an annotation names."""
+    return TypeAdapter(kind)
 
-    def _tagged(self, kind: type, value: Any) -> Any:
-        if kind in _SECRETS:
-            raise ValueError("a secret")
-        return super()._tagged(kind, value)
 
-    def _foreign(self, value: Any) -> Any:
-        raise ValueError("an object that may do anything when it is read")
+def _plain_form(value: Any, kind: type) -> Any:
+    """What a class without fields that pydantic knows, such as `HttpUrl`, is made of."""
+    for base, plain in _BASES.items():
+        if isinstance(value, base):
+            return plain(value)
+    if isinstance(value, SECRETS):
+        return value.get_secret_value()
+    return adapter_of(kind).dump_python(value, mode="json", warnings=False)
 
 
 @cache
@@ -214,7 +219,7 @@ def _json_keys(value: dict[Any, Any]) -> dict[str, None]:
 def _has_secret(key: Any) -> bool:
     if isinstance(key, (tuple, frozenset)):
         return any(map(_has_secret, key))
-    return isinstance(key, _SECRETS)
+    return isinstance(key, SECRETS)
 
 
 def _is_text(value: str) -> bool:

@@ -1,10 +1,12 @@
 """Tasks that are run again after an error."""
 
 import asyncio
+import copy
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from taskiq import SmartRetryMiddleware
 from taskiq.receiver import Receiver
 
@@ -193,6 +195,70 @@ async def test_beside_a_retry_middleware_for_all_tasks(pauses: list[float]) -> N
 
     await ours.kiq()
     assert await drained(broker) == 4
+
+
+ITEMS = {"a": [[0]], "b": {"c": [{}]}}
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+@pytest.mark.parametrize("tears_down", [False, True])
+async def test_each_run_gets_what_was_sent(
+    ft: FastTask, broker: ReceivingBroker, pauses: list[float], by_name: bool, tears_down: bool
+) -> None:
+    """What a run makes of its arguments is not what the next one gets."""
+    seen: list[Any] = []
+
+    async def resource() -> AsyncIterator[None]:
+        yield
+
+    @ft.task("changes", retries=3, dependencies=[Depends(resource)] if tears_down else [])
+    async def changes(n: int, items: dict[str, Any], x: Any, y: Any, *, z: list[Any]) -> None:
+        seen.append(copy.deepcopy([n, items, x, y, z]))
+        items["a"][0].append(1)
+        items["b"]["c"][0]["d"] = 1
+        for each in (x, y, z):
+            each.clear()
+        raise ConnectionError
+
+    sent: list[Any] = [5, copy.deepcopy(ITEMS), [[1]], {"k": 1}]
+    names = ("n", "items", "x", "y")
+    if by_name:
+        await changes.kiq(**dict(zip(names, sent, strict=True)), z=[{"k": 1}])
+    else:
+        await changes.kiq(*sent, z=[{"k": 1}])
+    assert await drained(broker) == 4
+    assert seen == [[5, ITEMS, [[1]], {"k": 1}, [{"k": 1}]]] * 4
+
+
+async def test_each_run_of_taskiqs_own_retries_gets_what_was_sent() -> None:
+    """The same for a task that Taskiq's middleware runs again, by its label."""
+    broker = ReceivingBroker()
+    broker.add_middlewares(SmartRetryMiddleware(default_delay=0))
+    ft = FastTask(FastAPI(), broker)
+    seen: list[str] = []
+
+    @ft.task("theirs", labels={"retry_on_error": True, "max_retries": 3})
+    async def theirs(x: Any) -> None:
+        seen.append(repr(x))
+        x.append(1)
+        raise ConnectionError
+
+    await theirs.kiq([])
+    assert await drained(broker) == 3
+    assert seen == ["[]"] * 3
+
+
+async def test_task_without_retries_gets_the_message_s_own(
+    ft: FastTask, broker: ReceivingBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is copied for it."""
+    monkeypatch.setattr("fastask.definition.copied_call", None)
+
+    @ft.task("once")
+    async def once(x: Any, *, y: Any) -> list[Any]:
+        return [x, y]
+
+    assert (await broker.ran(once, [1], y={})).return_value == [[1], {}]
 
 
 async def test_test_does_not_wait() -> None:

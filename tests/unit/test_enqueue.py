@@ -142,7 +142,7 @@ async def test_wrong_type() -> None:
 async def test_wrong_type_in_variadic_parameters() -> None:
     """What is wrong among `*args` and `**kwargs` is found, by position or name."""
     error = await refused(many, 1, "x", size="y")
-    assert locations(error) == [(1,), ("size",)]
+    assert locations(error) == [("numbers", 1), ("size",)]
 
 
 async def test_handles_have_what_taskiqs_have() -> None:
@@ -189,7 +189,7 @@ async def test_injected(name: str) -> None:
 
 async def test_injected_by_position() -> None:
     """Nobody passes an injected parameter by its position either."""
-    await refused(inject, 1, "forged")
+    assert locations(await refused(inject, 1, "forged")) == [("pool",)]
 
 
 async def test_injected_before_the_message() -> None:

@@ -2,15 +2,17 @@
 
 import asyncio
 import pickle
-from datetime import UTC, datetime, timedelta
+import traceback
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from starlette.testclient import TestClient
 from taskiq import BrokerMessage, SendTaskError
+from taskiq.cli.scheduler.run import is_cron_task_now
 from taskiq.kicker import AsyncKicker
 from taskiq.scheduler.scheduled_task import CronSpec
 
@@ -21,6 +23,7 @@ from fastask import (
     NotSentError,
     Task,
     TaskLoopError,
+    TaskOptionError,
 )
 from tests.unit.doubles import (
     PATIENCE,
@@ -109,6 +112,63 @@ async def test_schedules(method: str, when: Any, kept: tuple[str, Any]) -> None:
     sent = await schedule.kiq()
     assert broker.payload["kwargs"] == made.kwargs
     assert broker.messages[0].task_id == sent.task_id
+
+
+NO_INTERVALS: list[Any] = [0, -1, 1.5, None, True, "5", 10**20, timedelta(seconds=0.5)]
+NO_TIMES: list[Any] = [None, 5, "tomorrow", "2031-01-01T00:00:00", date(2031, 1, 1)]
+NO_CRONS: list[Any] = [
+    "every day",
+    None,
+    CronSpec(minutes=1, offset="Mars"),
+    CronSpec(minutes=1, offset=""),
+    CronSpec(minutes=99),
+]
+
+
+@pytest.mark.parametrize(
+    ("unit", "when", "option"),
+    [
+        *(("interval", each, "interval") for each in NO_INTERVALS),
+        *(("time", each, "time") for each in NO_TIMES),
+        *(("cron", each, "cron") for each in NO_CRONS),
+    ],
+)
+async def test_schedule_that_is_never_due(unit: str, when: Any, option: str) -> None:
+    """It is told in a sentence that names the task, and shows none of its arguments."""
+
+    async def login(password: SecretStr) -> None: ...
+
+    fresh, _ = program()
+    task: Any = fresh.task("login")(login)
+    source = RecordingSource()
+    for sending in (task, task.kicker()):
+        with pytest.raises(TaskOptionError) as caught:
+            await getattr(sending, f"schedule_by_{unit}")(source, when, password="hunter2")
+        assert caught.value.option == option
+        assert one_sentence(caught.value, f"'{option}'", "task 'login'", "write")
+        shown = "".join(traceback.format_exception(caught.value)) + repr(vars(caught.value))
+        assert "hunter2" not in shown.replace('password="hunter2"', "")
+    assert source.schedules == []
+
+
+@pytest.mark.parametrize(
+    ("cron", "kept", "offset"),
+    [
+        (" 0  7 * * * ", "0 7 * * *", None),
+        (CronSpec(minutes=" 0 ", hours=7), "0 7 * * *", None),
+        (CronSpec(minutes=1, offset="Europe/Berlin"), "1 * * * *", "Europe/Berlin"),
+        (CronSpec(minutes=1, offset=timedelta(hours=1)), "1 * * * *", timedelta(hours=1)),
+    ],
+)
+async def test_cron_as_pycron_wants_it(
+    pay: Task[[int, Card], None], cron: Any, kept: str, offset: Any
+) -> None:
+    """One space between the fields, or it would never be due; a zone or an offset is kept."""
+    source = RecordingSource()
+    await pay.schedule_by_cron(source, cron, 1, Card(number=1, owner="ann"))
+    [made] = source.schedules
+    assert (made.cron, made.cron_offset) == (kept, offset)
+    assert is_cron_task_now(kept, datetime(2031, 1, 1, 7, 0, tzinfo=UTC)) is (kept[0] == "0")
 
 
 async def test_schedule_id(pay: Task[[int, Card], None]) -> None:

@@ -11,6 +11,7 @@ from taskiq.schedule_sources import LabelScheduleSource
 from taskiq.scheduler.scheduled_task import CronSpec
 
 from fastask import FastTask, TaskOptionError
+from fastask.brokers import unreadable
 from fastask.cron import cron_problem
 from fastask.retries import RetryPolicy
 from fastask.schedules import with_sent_arguments
@@ -116,6 +117,17 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"retries": 2, "ack_type": "manual"}, "retries", "ack_type='manual'"),
     ({"retries": 2, "labels": {"ack_type": "manual"}}, "retries", "ack_type='manual'"),
     ({"retries": 2, "labels": {"max_retries": 7}}, "retries", "labels too"),
+    ({"retries": 1, "retry_on": (each for each in [OSError])}, "retry_on", "classes"),
+    ({"interval": 10**400}, "interval", "whole seconds"),
+    ({"interval": 10**20}, "interval", "whole seconds"),
+    ({"interval": True}, "interval", "whole seconds"),
+    ({"labels": {"delay": "soon"}}, "labels", "'delay' is not a number of seconds"),
+    ({"labels": {"delay": None}}, "labels", "'delay' is not a number of seconds"),
+    ({"labels": {"max_retries": "x"}}, "labels", "'max_retries' is not a whole number"),
+    ({"labels": {"_retries": []}}, "labels", "'_retries' is not a whole number"),
+    ({"labels": {"X-Taskiq-requeue": "x"}}, "labels", "'X-Taskiq-requeue' is not a whole number"),
+    ({"labels": {"timeout": None}}, "timeout", "above 0"),
+    ({"labels": {"ack_type": None}}, "ack_type", "'when_received'"),
     ({"retrys": None}, "retrys", "'retries'"),
 ]
 
@@ -127,6 +139,33 @@ def test_wrong_options(ft: FastTask, options: dict[str, Any], option: str, words
         ft.task(**options)
     assert caught.value.option == option
     assert one_sentence(caught.value, f"'{option}'", words)
+
+
+@pytest.mark.parametrize("label", sorted(unreadable._LABELS))
+@pytest.mark.parametrize(
+    "value", [None, "soon", "5", "", 5, 2.5, b"5", True, [], float("inf"), AcknowledgeType.MANUAL]
+)
+async def test_labels_are_those_that_a_worker_takes(label: str, value: Any) -> None:
+    """A declaration is refused wherever the worker would refuse each of its messages."""
+    broker = RecordingBroker()
+    ft = FastTask(FastAPI(), broker)
+    try:
+        task = ft.task("chore", labels={label: value})(chore)
+    except TaskOptionError:
+        return
+    await task.kiq()
+    [sent] = broker.sent
+    worker = unreadable.CheckedFormatter.around(broker)
+    assert worker.loads(sent.message).task_name == "chore"
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [{"delay": 1.5}, {"delay": "1.5"}, {"max_retries": 4}, {"max_retries": "4"}, {"delays": "x"}],
+)
+def test_labels_that_can_be_used(ft: FastTask, labels: dict[str, Any]) -> None:
+    """What Taskiq can read is taken, and so are labels that it does not know."""
+    assert ft.task("chore", labels=labels)(chore).labels == labels
 
 
 @pytest.mark.parametrize(

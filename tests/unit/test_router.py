@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 
 from fastask import (
     DuplicateTaskError,
@@ -279,3 +279,14 @@ def test_prefix_that_is_no_name(wrong: Any) -> None:
         ft.include_router(TaskRouter(), prefix=wrong)
     with pytest.raises(TaskOptionError, match="such as 'mail'"):
         TaskRouter().include_router(TaskRouter(), prefix=wrong)
+
+
+@pytest.mark.parametrize("wrong", [APIRouter(), FastAPI(), FastTask(FastAPI()), None, "mail"])
+def test_something_else_than_a_router(wrong: Any) -> None:
+    """It is told what to include, and where the other one goes."""
+    ft, _ = program()
+    for outer in (ft, TaskRouter()):
+        with pytest.raises(TaskOptionError) as caught:
+            outer.include_router(wrong)
+        assert one_sentence(caught.value, "'router'", "a TaskRouter", type(wrong).__name__)
+    assert names(ft) == []

@@ -1,25 +1,29 @@
 """Any value of any annotation arrives as it was: in messages and results, by each serializer."""
 
 import enum
-from collections.abc import Callable
-from dataclasses import fields, is_dataclass, make_dataclass
+from collections.abc import Callable, Mapping, MutableSequence, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, fields, is_dataclass, make_dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from ipaddress import IPv4Address
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Union
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, Union
 from uuid import UUID
 
 from fastapi import FastAPI
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, SecretStr, computed_field, create_model
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, computed_field, create_model
+from typing_extensions import TypeAliasType, TypedDict
 
 from fastask import FastTask
 from tests.unit.doubles import RecordingBroker
 from tests.unit.wire_values import SERIALIZERS, zone_of
 
 Typed = tuple[Any, st.SearchStrategy[Any]]
+T = TypeVar("T")
 
 
 class Color(enum.Enum):
@@ -59,11 +63,57 @@ class Line(BaseModel):
     ends: tuple[int, int] = (0, 1)
 
 
+class Event(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    at: datetime
+
+
+class Created(Event):
+    """It adds nothing."""
+
+
+class Renamed(Event):
+    name: str = "?"
+
+
+@dataclass(frozen=True)
+class Key:
+    number: int
+
+
+@dataclass(frozen=True)
+class Door(Key):
+    pass
+
+
+@dataclass
+class Box(Generic[T]):
+    """What is beside the open field is closed."""
+
+    value: T
+    at: datetime
+    id: UUID | str
+
+
+class Filed(TypedDict, Generic[T]):
+    value: T
+    at: datetime
+
+
+class Entry(NamedTuple, Generic[T]):
+    value: T
+    at: datetime
+
+
+Noted = TypeAliasType("Noted", tuple[T, datetime, UUID | str], type_params=(T,))
+
+
 NUMBERS = count()
 TEXT = st.text(st.characters())  # with halves of surrogate pairs
 DECIMALS = st.decimals(allow_nan=False, allow_infinity=False)
 SAFE_MOMENTS = {"min_value": datetime(1900, 1, 1), "max_value": datetime(2200, 1, 1)}  # noqa: DTZ001
 ZONES = st.one_of(st.none(), st.just(UTC), st.timezones())
+MOMENTS = st.datetimes(**SAFE_MOMENTS, timezones=ZONES)  # type: ignore[arg-type]
 AREAS = st.builds(Area, theWidth=DECIMALS, key=TEXT.map(SecretStr))
 LINES = st.builds(Line, ends=st.tuples(st.integers(), st.integers()))
 KEYS: list[Typed] = [
@@ -73,7 +123,8 @@ KEYS: list[Typed] = [
     (bytes, st.binary()),
     (UUID, st.uuids()),
     (date, st.dates()),
-    (datetime, st.datetimes(**SAFE_MOMENTS, timezones=ZONES)),  # type: ignore[arg-type]
+    (datetime, MOMENTS),
+    (tuple[datetime, int], st.tuples(MOMENTS, st.integers())),
     (timedelta, st.timedeltas()),
     (Decimal, DECIMALS),
     (Path, TEXT.filter(lambda text: "\0" not in text).map(Path)),
@@ -81,6 +132,9 @@ KEYS: list[Typed] = [
     (Level, st.sampled_from(Level)),
     (Word, st.sampled_from(Word)),
     (Literal["a", 1], st.sampled_from(["a", 1])),
+    (Event | Created, st.builds(Event, at=MOMENTS) | st.builds(Created, at=MOMENTS)),
+    (Key | Door, st.builds(Key, st.integers()) | st.builds(Door, st.integers())),
+    (IPv4Address | str, st.ip_addresses(v=4) | TEXT),
 ]
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), TEXT),
@@ -94,6 +148,8 @@ LEAVES: list[Typed] = [
     (float, st.floats()),
     (time, st.times(timezones=ZONES)),
     (type(None), st.none()),
+    (Event | Renamed, st.builds(Renamed, at=MOMENTS, name=TEXT)),
+    (HttpUrl | str, st.just(HttpUrl("http://a/")) | TEXT),
     (SecretStr, TEXT.map(SecretStr)),
     (Pair, st.builds(Pair, st.binary(), st.floats())),
     (Area, AREAS),
@@ -125,6 +181,32 @@ def mapping(key: Typed, item: Typed) -> Typed:
     return made[key[0], item[0]], st.dictionaries(key[1], item[1], max_size=3)
 
 
+def beside(part: Typed) -> st.SearchStrategy[Typed]:
+    """Generic annotations of one type, with closed parts beside it."""
+    kind, values = part
+    items = st.uuids() | TEXT
+    filed = st.tuples(values, MOMENTS).map(lambda pair: {"value": pair[0], "at": pair[1]})
+    generics: list[Typed] = [
+        (Box, st.builds(Box, values, MOMENTS, items)),
+        (Entry, st.builds(Entry, values, MOMENTS)),
+        (Filed, filed),
+        (Noted, st.tuples(values, MOMENTS, items)),
+    ]
+    return st.sampled_from([(made[kind], values) for made, values in generics])
+
+
+def abstract(part: Typed, key: Typed) -> st.SearchStrategy[Typed]:
+    """Containers that are left open, with items that are not."""
+    items = st.lists(part[1], max_size=3)
+    made: list[tuple[Any, Any, Any]] = [
+        (Sequence, part[0], items),
+        (MutableSequence, part[0], items),
+        (Mapping, (key[0], part[0]), st.dictionaries(key[1], part[1], max_size=3)),
+        (AbstractSet, key[0], st.frozensets(key[1], max_size=3)),
+    ]
+    return st.sampled_from([(kind[arguments], values) for kind, arguments, values in made])
+
+
 def compound(inner: st.SearchStrategy[Typed]) -> st.SearchStrategy[Typed]:
     """Annotations made of others, with their values."""
     keys = st.sampled_from(KEYS)
@@ -137,6 +219,8 @@ def compound(inner: st.SearchStrategy[Typed]) -> st.SearchStrategy[Typed]:
         st.builds(either, inner, inner),
         st.builds(both, inner, inner),
         st.builds(mapping, keys, inner),
+        inner.flatmap(beside),
+        st.tuples(inner, keys).flatmap(lambda parts: abstract(*parts)),
         st.lists(inner, min_size=1, max_size=3).map(model),
         st.lists(inner, min_size=1, max_size=3).map(record),
     )
@@ -163,6 +247,8 @@ def around(part: st.SearchStrategy[Typed]) -> st.SearchStrategy[Typed]:
         st.builds(mapping, keys, part),
         st.lists(part, min_size=1, max_size=2).map(model),
         part.map(lambda one: record([one, KEYS[0]])),
+        part.flatmap(beside),
+        st.tuples(part, keys).flatmap(lambda parts: abstract(*parts)),
     )
 
 
@@ -193,7 +279,7 @@ def plain(value: Any) -> Any:
         return value.get_secret_value()
     if isinstance(value, datetime | time):
         # A zone without a name arrives as its offset.
-        naive = repr(value.replace(tzinfo=None, fold=0))
+        naive = repr(value if value.tzinfo is None else value.replace(tzinfo=None, fold=0))
         return naive, value.tzinfo is None, value.utcoffset(), zone_of(value)
     return repr(value)
 
