@@ -9,19 +9,29 @@ import importlib.util
 import inspect
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing, contextmanager
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Any
+from types import MethodType
+from typing import Any
+from unittest import IsolatedAsyncioTestCase
 
 import pytest
 from taskiq import SendTaskError
 
 from fastask.shortening import in_one_line
-
-if TYPE_CHECKING:
-    from fastask.testing.session import Session
-    from fastask.testing.tasks import AsyncTasks, Tasks
+from fastask.testing.loops import this_loop
+from fastask.testing.record import listing
+from fastask.testing.session import Session, watchers
+from fastask.testing.tasks import AsyncTasks, Tasks
 
 __all__ = ["tasks"]
 
@@ -31,7 +41,9 @@ _OPTIONS = ("run", "raise_errors", "lifespan")
 _FORGOTTEN = "fastask_forgotten"  # of a report
 _LONGEST = 400  # characters of the names in a line
 
+_IS_ASYNC = pytest.StashKey[bool]()
 _GIVEN = pytest.StashKey[Any]()
+_OPENED = pytest.StashKey[list[Session]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,7 +52,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker."""
+    """Register the marker, and note each `ft.testing()` of a test."""
+    opened = config.stash[_OPENED] = []
+    watchers.append(opened.append)
+    config.add_cleanup(lambda: watchers.remove(opened.append))
     config.addinivalue_line(
         "markers",
         "fastask(run='inline', raise_errors=True, lifespan=True): what ft.testing() is told for "
@@ -51,8 +66,6 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def tasks(request: pytest.FixtureRequest) -> Generator[Tasks | AsyncTasks, None, None]:
     """The tasks of this test, in memory: `Tasks`, or `AsyncTasks` in a coroutine function."""
-    from fastask.testing.tasks import AsyncTasks  # noqa: PLC0415 - only where it is used
-
     item = request.node
     options = _told(item)
     fast_task = _fast_task(request.config)
@@ -62,7 +75,7 @@ def tasks(request: pytest.FixtureRequest) -> Generator[Tasks | AsyncTasks, None,
         raise _misfit(item, options, str(error)) from None
     with testing as entered:
         given: Tasks | AsyncTasks = entered
-        if inspect.iscoroutinefunction(getattr(*_place(item))):
+        if item.stash.get(_IS_ASYNC, False):
             given = AsyncTasks(entered.session)
         item.stash[_GIVEN] = given
         yield given
@@ -76,6 +89,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """
     if not isinstance(item, pytest.Function):
         return
+    item.stash[_IS_ASYNC] = inspect.iscoroutinefunction(getattr(*_place(item)))
     # Private in pytest (9.0), and the only place that tells the scopes of a test's fixtures.
     known = item._fixtureinfo.name2fixturedefs
     if "tasks" in item.fixturenames:
@@ -96,15 +110,14 @@ def pytest_fixture_setup(
 ) -> Generator[None, Any, Any]:
     """Have the lifespan entered in the event loop of the test, if a coroutine fixture needs it."""
     given = request.node.stash.get(_GIVEN, None)
-    function = fixturedef.func
-    is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
-    if given is None or not is_async or not _is_own(fixturedef) or not _is_async(given):
+    function: Any = fixturedef.func
+    has_end = inspect.isasyncgenfunction(function)
+    is_async = has_end or inspect.iscoroutinefunction(function)
+    if not is_async or not _is_own(fixturedef) or not isinstance(given, AsyncTasks):
         return (yield)
-    given.session.thread = threading.get_ident()
-    try:
+    session, replaced = given.session, _kept(function, given.session) if has_end else function
+    with _having(fixturedef, "func", replaced), _having(session, "thread", threading.get_ident()):
         return (yield)
-    finally:
-        given.session.thread = None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -125,7 +138,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
     """Leave a lifespan that a fixture's task has entered for a test that was not called."""
     try:
-        if (given := item.stash.get(_GIVEN, None)) is not None:
+        given = item.stash.get(_GIVEN, None)
+        if given is not None and given.session.loop not in given.session.keepers:
             _leave(given.session)
     finally:
         result = yield
@@ -138,14 +152,17 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """List what was sent, where a test fails, and keep what it has forgotten to run."""
     report = yield
-    given = item.stash.get(_GIVEN, None)
-    if given is not None:
-        if report.failed and (sent := str(given)):
-            report.sections.append(("fastask tasks", sent))
-        if call.when == "teardown":
+    opened = item.config.stash[_OPENED]
+    sent = "\n".join(filter(None, (listing(session.record) for session in opened)))
+    if report.failed and sent:
+        report.sections.append(("fastask tasks", sent))
+    if call.when == "teardown":
+        given = item.stash.get(_GIVEN, None)
+        if given is not None:
             if names := [sent.name for sent in given.session.runs.waiting]:
                 setattr(report, _FORGOTTEN, names)  # which pytest-xdist passes on
             del item.stash[_GIVEN]  # items live as long as the run
+        opened[:] = [session for session in opened if not session.is_left]  # of wider scopes
     return report
 
 
@@ -193,12 +210,6 @@ def _is_own(fixturedef: pytest.FixtureDef[Any]) -> bool:
     return fixturedef.scope == "function"
 
 
-def _is_async(given: Tasks | AsyncTasks) -> bool:
-    from fastask.testing.tasks import AsyncTasks  # noqa: PLC0415 - only where it is used
-
-    return isinstance(given, AsyncTasks)
-
-
 def _place(item: Any) -> tuple[Any, str]:
     """Give the object and the attribute that hold the test function."""
     inner = getattr(item.obj, "hypothesis", None)
@@ -208,17 +219,29 @@ def _place(item: Any) -> tuple[Any, str]:
 @contextmanager
 def _within_lifespan(item: Any) -> Iterator[None]:
     """Have a coroutine function run within the lifespan, in one event loop, by any plugin."""
-    given = item.stash.get(_GIVEN, None)
-    if given is None or not _is_async(given):
+    given, instance = item.stash.get(_GIVEN, None), getattr(item, "instance", None)
+    if not isinstance(given, AsyncTasks):
+        yield
+        return
+    if isinstance(instance, IsolatedAsyncioTestCase):
+        _serve_case(instance, given.session)
         yield
         return
     owner, name = _place(item)
-    function = getattr(owner, name)
-    setattr(owner, name, _served(function, given.session))
+    # The item may be run again, with another session.
+    with _having(owner, name, _served(getattr(owner, name), given.session)):
+        yield
+
+
+@contextmanager
+def _having(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Have another value as an attribute."""
+    former = getattr(owner, name)
+    setattr(owner, name, value)
     try:
         yield
     finally:
-        setattr(owner, name, function)  # the item may be run again, with another session
+        setattr(owner, name, former)
 
 
 def _served(test: Callable[..., Awaitable[Any]], session: Session) -> Any:
@@ -226,20 +249,56 @@ def _served(test: Callable[..., Awaitable[Any]], session: Session) -> Any:
 
     @functools.wraps(test)
     async def served(*args: Any, **kwargs: Any) -> Any:
-        if session.loop not in (None, asyncio.get_running_loop()):
+        loop = this_loop()
+        if session.loop not in (None, loop):
             # That of a fixture, which stands still while the test runs.
             await asyncio.to_thread(_leave, session)
         await session.enter_lifespan()
+        leave = session.settle if loop in session.keepers else session.leave_lifespan
         try:
             result = await test(*args, **kwargs)
         except BaseException as error:
-            await session.leave_lifespan(error)
+            await leave(error)
             raise
-        await session.leave_lifespan()
+        await leave()
         session.check(None)
         return result
 
     return served
+
+
+def _serve_case(case: IsolatedAsyncioTestCase, session: Session) -> None:
+    """Have the lifespan entered before `asyncSetUp`, and left after all that ends a test."""
+    set_up = case.asyncSetUp
+
+    async def entered() -> None:
+        await session.enter_lifespan()
+        await set_up()
+
+    setattr(case, "asyncSetUp", entered)  # noqa: B010 - on this instance alone
+    case.addAsyncCleanup(session.leave_lifespan)  # the first one is the last to be called
+
+
+def _kept(function: Any, session: Session) -> Any:
+    """Give a fixture whose end may send tasks: the last one to end leaves the lifespan."""
+    inner = getattr(function, "__func__", function)
+
+    @functools.wraps(inner)
+    async def kept(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        loop = this_loop()
+        session.keepers.append(loop)
+        try:
+            async with aclosing(inner(*args, **kwargs)) as values:
+                async for value in values:
+                    yield value
+                    session.thread = threading.get_ident()
+        finally:
+            session.thread = None
+            session.keepers.remove(loop)
+            if session.loop is loop and loop not in session.keepers:
+                await session.leave_lifespan()
+
+    return kept if inner is function else MethodType(kept, function.__self__)
 
 
 def _leave(session: Session) -> None:

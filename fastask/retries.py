@@ -10,12 +10,17 @@ from taskiq.kicker import AsyncKicker
 
 from fastask.brokers.kinds import durable
 from fastask.brokers.lifecycle import BrokerLifecycle
-from fastask.exceptions import InvalidArgumentsError, InvalidResultError, UnresolvableTasksError
+from fastask.exceptions import (
+    InvalidArgumentsError,
+    InvalidResultError,
+    TaskLoopError,
+    UnresolvableTasksError,
+)
 
 __all__ = ["RetryMiddleware", "RetryPolicy"]
 
 # What another run would not change.
-_FINAL = (InvalidArgumentsError, InvalidResultError, UnresolvableTasksError)
+_FINAL = (InvalidArgumentsError, InvalidResultError, TaskLoopError, UnresolvableTasksError)
 
 
 class RetryPolicy(NamedTuple):

@@ -15,6 +15,7 @@ from taskiq import AsyncBroker
 
 from fastask.lifespan import AppLifespan
 from fastask.program import Program
+from fastask.testing.loops import this_loop
 from fastask.testing.session import Options, Session
 from fastask.testing.tasks import AsyncTasks, Tasks
 
@@ -67,7 +68,7 @@ class Testing:
     ) -> None:
         session = self._sessions.pop()
         try:
-            session.close()
+            session.close(error)
         except BaseException as later:
             session.check(_first(error, later))
             if error is None:
@@ -78,6 +79,7 @@ class Testing:
             self._turns.give(session)
 
     async def __aenter__(self) -> AsyncTasks:
+        this_loop()
         await self._turns.taken()
         session = self._open()
         try:

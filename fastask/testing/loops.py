@@ -8,10 +8,13 @@ from concurrent.futures import CancelledError, Future, wait
 from contextvars import Context
 from typing import Any, TypeVar
 
-__all__ = ["answered", "executed", "running_loop", "waited"]
+from anyio import CancelScope
+
+__all__ = ["answered", "executed", "running_loop", "this_loop", "waited"]
 
 T = TypeVar("T")
 
+_GRACE = 1.0  # seconds that who was cancelled waits for what it waits for, such as a thread
 _SILENCE = 10.0  # seconds after which an event loop counts as blocked
 # Nothing tells that an event loop has stopped, and one may pause between two of its runs.
 _LOOK = 0.1  # seconds
@@ -25,7 +28,10 @@ _IDLE = (
     "the event loop that the app runs in does not run now, so no task can run; in a fixture of "
     "a plain test, write 'with ft.testing()' instead of 'async with'"
 )
-
+_ELSEWHERE = (
+    "no event loop of asyncio runs here, and fastask needs one; with anyio's plugin, let the "
+    "fixture anyio_backend give 'asyncio'"
+)
 _STOPPED = "the event loop that the app runs in has stopped, so what waits for it has no end"
 
 
@@ -45,12 +51,21 @@ async def answered(loop: asyncio.AbstractEventLoop) -> None:
 
 
 async def executed(
-    work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop | None, context: Context
+    work: Coroutine[Any, Any, None],
+    loop: asyncio.AbstractEventLoop | None,
+    context: Context,
+    cancel: Callable[[], None],
 ) -> None:
     """Run something in an event loop, this one or another, and in a context; wait for its end.
 
     It is cancelled with who waits, even if what runs takes that for an error of its own
     (taskiq 0.13).
+
+    Args:
+        work: the coroutine.
+        loop: the event loop; `None` is this one.
+        context: the context.
+        cancel: cancels it.
 
     Raises:
         RuntimeError: the other event loop stops meanwhile.
@@ -60,16 +75,24 @@ async def executed(
         loop = None
     else:  # which copies the context in which it is asked
         running = asyncio.wrap_future(context.run(asyncio.run_coroutine_threadsafe, work, loop))
+    running.add_done_callback(_looked_at)
     looks = 0
     try:
         while not running.done():
             await asyncio.wait([running], timeout=None if loop is None else _LOOK)
             looks = 0 if loop is None else _looks(looks, running, loop)
     except asyncio.CancelledError:
-        running.cancel()
-        await asyncio.wait([running])
+        cancel()
+        with CancelScope(shield=True):  # who waits may be cancelled for good, as in a timeout
+            await asyncio.wait([running], timeout=_GRACE)
         raise
     running.result()
+
+
+def _looked_at(running: asyncio.Future[None]) -> None:
+    """Have nobody told of an error that nobody waits for."""
+    if not running.cancelled():
+        running.exception()
 
 
 def waited(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -105,6 +128,17 @@ def _looks(
     if not loop.is_closed():
         running.cancel()
     raise RuntimeError(_STOPPED)
+
+
+def this_loop() -> asyncio.AbstractEventLoop:
+    """Give the event loop that runs here.
+
+    Raises:
+        RuntimeError: none of asyncio does.
+    """
+    if (loop := running_loop()) is None:
+        raise RuntimeError(_ELSEWHERE)
+    return loop
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

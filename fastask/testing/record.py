@@ -7,7 +7,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from datetime import datetime
 from time import monotonic
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from taskiq import AsyncBroker, BrokerMessage, TaskiqMessage
 
@@ -17,18 +17,32 @@ from fastask.shortening import in_one_line
 from fastask.task import Task
 from fastask.wire.errors import told
 
-__all__ = ["Record", "SentTask", "State", "due_at", "listing", "loop_of", "running"]
+__all__ = ["Due", "Record", "SentTask", "State", "due", "listing", "loop_of", "looped", "running"]
 
 State: TypeAlias = Literal["waiting", "running", "succeeded", "failed"]
 
 _LONGEST = 400  # characters of what a task raised, or is named
 _REQUEUED = "X-Taskiq-requeue"  # the label of a message that a task has sent of itself
+_RETRIED = "_retries"  # and that of one that a retry middleware has sent
 
 running: ContextVar[SentTask | None] = ContextVar("fastask_running", default=None)
 """The task that runs here, and so sends what is sent here."""
 
-due_at: ContextVar[datetime | None] = ContextVar("fastask_due_at", default=None)
-"""When the schedule that sends here is due."""
+
+class Due(NamedTuple):
+    """A schedule that is due.
+
+    Attributes:
+        at: when.
+        sent: takes what it sends.
+    """
+
+    at: datetime
+    sent: list[SentTask]
+
+
+due: ContextVar[Due | None] = ContextVar("fastask_due", default=None)
+"""The schedule that sends here."""
 
 
 class SentTask:
@@ -51,6 +65,8 @@ class SentTask:
         raised: what `error` gives, for who does not look on behalf of the test.
         is_looked_at: whether the test has looked at its error.
         is_requeued: whether it waits because it has put itself back, by `ctx.requeue()`.
+        again: how often it was sent again, for a retry or by itself.
+        is_lost: whether its run can't be waited for, so what becomes of it is not noted.
     """
 
     def __init__(self, message: TaskiqMessage, broker: AsyncBroker) -> None:
@@ -70,9 +86,11 @@ class SentTask:
         self.duration: float | None = None
         self.sent: list[SentTask] = []
         self.sender: SentTask | None = running.get()
-        self.due_at: datetime | None = due_at.get()
+        self.due_at: datetime | None = None if (by := due.get()) is None else by.at
         self.is_looked_at: bool = False
         self.is_requeued: bool = False
+        self.again: int = _again(message)
+        self.is_lost: bool = False
         self._began = 0.0
         self._value: Any = None
         self.raised: BaseException | None = None
@@ -81,6 +99,11 @@ class SentTask:
     def depth(self) -> int:
         """How many tasks are between it and what is no task."""
         return sum(1 for _ in _senders(self)) - 1
+
+    @property
+    def root(self) -> SentTask:
+        """The first in the chain of tasks that has led to it."""
+        return [*_senders(self)][-1]
 
     @property
     def error(self) -> BaseException | None:
@@ -114,7 +137,9 @@ class SentTask:
         self._began = monotonic()
 
     def end(self, value: Any, error: BaseException | None) -> None:
-        """Note what a run gave."""
+        """Note what a run gave, unless it is lost, and that was noted."""
+        if self.is_lost:
+            return
         self.state = "succeeded" if error is None else "failed"
         self.duration = monotonic() - self._began
         self._value, self.raised = value, error
@@ -146,16 +171,19 @@ class Record:
         """Note a message: a new task, or a further attempt of one."""
         message = self._broker.formatter.loads(data)
         message.parse_labels()
-        known = self._by_id.get(message.task_id)
-        if known is not None and known.name == message.task_name:
+        known = self.of_id(message.task_id)
+        if known is not None and _is_attempt(message, known):
             known.state = "waiting"
             known.is_requeued = _REQUEUED in message.labels
+            known.again = _again(message)
             return known
         sent = SentTask(message, self._broker)
         self._by_id[sent.id] = sent
         self.sent.append(sent)
         if sent.sender is not None:
             sent.sender.sent.append(sent)
+        if (by := due.get()) is not None:
+            by.sent.append(sent)
         return sent
 
     def runs_another(self) -> bool:
@@ -164,7 +192,10 @@ class Record:
         return any(sent.state == "running" and sent not in mine for sent in self.sent)
 
     def of_id(self, task_id: str) -> SentTask | None:
-        """Find a task by the id of its message."""
+        """Find a task by the id of its message: the one that runs here, or else the last one."""
+        here = running.get()
+        if here is not None and here.id == task_id and here in self.sent:
+            return here
         return self._by_id.get(task_id)
 
     def of_task(self, task: Any) -> list[SentTask]:
@@ -172,13 +203,23 @@ class Record:
         name = task if isinstance(task, str) else task.task_name
         return [sent for sent in self.sent if sent.name == name]
 
-    def unseen_errors(self) -> dict[str, BaseException]:
-        """Give the errors that nobody has looked at, by task and id."""
-        found = {
-            in_one_line(f"{sent.name} ({sent.id})", _LONGEST): sent.unseen_error
+    def unseen_errors(self) -> list[tuple[str, BaseException]]:
+        """Give the errors that nobody has looked at, each with its task and id."""
+        return [
+            (in_one_line(f"{sent.name} ({sent.id})", _LONGEST), error)
             for sent in self.sent
-        }
-        return {name: error for name, error in found.items() if error is not None}
+            if (error := sent.unseen_error) is not None
+        ]
+
+
+def _is_attempt(message: TaskiqMessage, known: SentTask) -> bool:
+    """Whether a message is a retry of a task, and not a new one of the same id."""
+    return message.task_name == known.name and _again(message) > known.again
+
+
+def _again(message: TaskiqMessage) -> int:
+    """Give how often a task was sent again; the broker's formatter has seen to the numbers."""
+    return sum(int(message.labels.get(name, 0)) for name in (_RETRIED, _REQUEUED))
 
 
 def loop_of(waiting: Sequence[SentTask]) -> TaskLoopError:
@@ -187,10 +228,10 @@ def loop_of(waiting: Sequence[SentTask]) -> TaskLoopError:
     Args:
         waiting: what is to be run, at least one.
     """
-    return TaskLoopError(next(filter(None, map(_loop, waiting)), [waiting[0].name]))
+    return TaskLoopError(next(filter(None, map(looped, waiting)), [waiting[0].name]))
 
 
-def _loop(sent: SentTask) -> list[str]:
+def looped(sent: SentTask) -> list[str]:
     """Give the last loop in the chain of tasks that has led to one; nothing if there is none."""
     if sent.is_requeued:
         return [sent.name, sent.name]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from contextlib import ExitStack
 from typing import Any
 
 from fastapi import FastAPI
 
-__all__ = ["keep_overrides", "replace"]
+__all__ = ["keep", "keep_overrides", "replace"]
 
 _ABSENT = object()
 
@@ -15,13 +16,18 @@ _ABSENT = object()
 def keep_overrides(undo: ExitStack, app: FastAPI) -> None:
     """Have an app's overrides put back: the mapping, and what is in it."""
     overrides = app.dependency_overrides
+    undo.callback(setattr, app, "dependency_overrides", overrides)
+    keep(undo, overrides)
+
+
+def keep(undo: ExitStack, mapping: MutableMapping[Any, Any]) -> None:
+    """Have put back what is in a mapping."""
 
     def put_back(former: dict[Any, Any]) -> None:
-        overrides.clear()
-        overrides.update(former)
-        app.dependency_overrides = overrides
+        mapping.clear()
+        mapping.update(former)
 
-    undo.callback(put_back, dict(overrides))
+    undo.callback(put_back, dict(mapping))
 
 
 def replace(undo: ExitStack, target: Any, replacements: dict[str, Any]) -> None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Literal, TypeAlias
 
 from taskiq import BrokerMessage
 
 from fastask.enqueued import Enqueued
-from fastask.testing.record import Record, SentTask, loop_of
+from fastask.testing.record import Record, SentTask, loop_of, looped
 
 __all__ = ["Run", "Runs"]
 
 Run: TypeAlias = Literal["inline", "later", "never"]
 
 _DEEPEST = 50  # tasks that run inline within each other
-_MOST = 1000  # runs of one task that puts itself back, where the test gives no limit
+# Where the test gives no limit: runs of one task that puts itself back, or of tasks below one
+# that have sent each other.
+_MOST = 1000
 
 
 class Runs:
@@ -40,6 +42,13 @@ class Runs:
         self._waiting: deque[tuple[SentTask, BrokerMessage]] = deque()
         self._is_asked_for = False  # what is sent next
         self._asked_for: set[str] = set()
+        self._retries: dict[SentTask, deque[BrokerMessage]] = {}  # of what runs inline
+        self._looped: Counter[SentTask] = Counter()  # below each root
+
+    @property
+    def is_going_on(self) -> bool:
+        """Whether a retry is about to be run, as the run before has ended."""
+        return any(self._retries.values())
 
     @property
     def waiting(self) -> list[SentTask]:
@@ -56,9 +65,8 @@ class Runs:
             return
         sent = self._record.note(message.message)
         if self._mode == "inline":
-            if sent.depth > _DEEPEST or sent.attempts >= _MOST:
-                raise loop_of([sent])
-            await self._run(sent, message)
+            self._refuse_loop(sent)
+            await self._run_inline(sent, message)
         elif self._mode == "later" or self._is_asked_for or sent.id in self._asked_for:
             self._waiting.append((sent, message))
 
@@ -102,6 +110,26 @@ class Runs:
         if not isinstance(enqueued, Enqueued):  # of a task of Taskiq's own
             enqueued = Enqueued(enqueued.task_id, enqueued.result_backend, enqueued.return_type)
         return await enqueued.result()
+
+    async def _run_inline(self, sent: SentTask, message: BrokerMessage) -> None:
+        if sent in self._retries:  # it is sent by a run, and follows it, as in a worker
+            self._retries[sent].append(message)
+            return
+        waiting = self._retries[sent] = deque([message])
+        try:
+            while waiting:
+                await self._run(sent, waiting.popleft())
+        finally:
+            del self._retries[sent]
+
+    def _refuse_loop(self, sent: SentTask) -> None:
+        """Raise the error of a chain that has no end, and for what else its root leads to."""
+        root, is_new = sent.root, not sent.attempts
+        self._looped[root] += is_new and bool(looped(sent))
+        is_endless = sent.depth > _DEEPEST or (is_new and self._looped[root] > _MOST)
+        if is_endless or sent.attempts >= _MOST:
+            self._looped[root] = _MOST + 1
+            raise loop_of([sent])
 
     async def _run_until_it_ends(self, task_id: str) -> None:
         while (mine := self._waiting_of(task_id)) is not None:  # again for retries

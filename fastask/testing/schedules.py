@@ -11,7 +11,7 @@ from taskiq.schedule_sources import LabelScheduleSource
 from taskiq.scheduler.scheduled_task import ScheduledTask
 
 from fastask.scheduler import AppScheduler
-from fastask.testing.record import SentTask, due_at
+from fastask.testing.record import Due, SentTask, due
 from fastask.testing.session import Session
 
 __all__ = ["send_due"]
@@ -52,14 +52,14 @@ async def send_due(
         for one in await source.get_schedules()
         for moment in _moments(one, begin, end)
     ]
-    count = len(session.record.sent)
-    for moment, source, schedule in sorted(moments, key=lambda due: due[0]):
-        token = due_at.set(moment)
+    sent: list[SentTask] = []
+    for moment, source, schedule in sorted(moments, key=lambda each: each[0]):
+        token = due.set(Due(moment, sent))
         try:
             await scheduler.on_ready(source, schedule)
         finally:
-            due_at.reset(token)
-    return [sent for sent in session.record.sent[count:] if sent.due_at]
+            due.reset(token)
+    return sent
 
 
 def _range(

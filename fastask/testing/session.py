@@ -10,12 +10,11 @@ from contextlib import ExitStack
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from fastapi import FastAPI
 from taskiq import AckableMessage, AsyncBroker, BrokerMessage, TaskiqEvents
-from taskiq.receiver import Receiver
 from taskiq.utils import maybe_awaitable
 
 from fastask.brokers.lifecycle import inside_lifespan
@@ -24,19 +23,24 @@ from fastask.brokers.unreadable import CheckedFormatter
 from fastask.lifespan import AppLifespan
 from fastask.program import Program
 from fastask.shortening import in_one_line
-from fastask.testing.loops import answered, executed, running_loop, waited
-from fastask.testing.record import Record, SentTask, due_at, running
-from fastask.testing.replacing import keep_overrides, replace
+from fastask.testing.loops import answered, executed, running_loop, this_loop, waited
+from fastask.testing.record import Record, SentTask, due, running
+from fastask.testing.replacing import keep, keep_overrides, replace
 from fastask.testing.results import RecordedResults
 from fastask.testing.runs import Run, Runs
+from fastask.testing.threads import Limiters, OneThreadEach
+from fastask.testing.underway import Begun, TestReceiver, Underway
 from fastask.unwinding import Unwinding
 from fastask.wire.errors import told
 
-__all__ = ["Options", "Run", "Session"]
+__all__ = ["Options", "Run", "Session", "watchers"]
 
 T = TypeVar("T")
 
 _LONGEST = 400  # characters of what a task raised
+
+watchers: list[Callable[[Session], object]] = []
+"""Who is told of each session that is opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ class Session:
         loop: the event loop in which `enter_lifespan` was called, until it is left.
         thread: the thread in whose event loop a task may enter the lifespan, instead of in one
             that is started for it; the pytest plugin sets it, for fixtures that send.
+        keepers: the event loops of fixtures that are to end in them, the lifespan after those.
+        is_left: whether its test has ended.
     """
 
     def __init__(self, program: Program, lifespan: AppLifespan, options: Options) -> None:
@@ -81,6 +87,8 @@ class Session:
         self.runs: Runs = Runs(self.record, options.run, self._run)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.thread: int | None = None
+        self.keepers: list[asyncio.AbstractEventLoop] = []
+        self._underway = Underway(lambda: self.runs.is_going_on)
         self._lifespan = lifespan
         self._options = options
         self._undo = ExitStack()
@@ -94,9 +102,9 @@ class Session:
         self._opened = Unwinding()
         self._opening = threading.Lock()
         self._entering = asyncio.Lock()
-        self._receiver: Receiver | None = None
+        self._receiver: TestReceiver | None = None
         self._context = Context()
-        self._is_left = False
+        self.is_left: bool = False
 
     def open(self, *, is_nested: bool) -> None:
         """Switch to memory.
@@ -112,17 +120,35 @@ class Session:
             if not is_nested:
                 lifecycle = self.program.lifecycle
                 undo.enter_context(lifecycle.replaced(self._startup, self._shutdown))
+                keep(undo, self.program.broker.state)
             self._switch(undo)
             self._undo = undo.pop_all()
         self._context = copy_context()
+        for watcher in watchers:
+            watcher(self)
 
-    def close(self) -> None:
-        """End the event loop that was started for tasks.
+    @property
+    def entered(self) -> Self:
+        """The same, while its test goes on.
+
+        Raises:
+            RuntimeError: it was left.
+        """
+        if self.is_left:
+            raise RuntimeError("this ft.testing() was left; use its tasks while it is entered")
+        return self
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End what runs, and the event loop that was started for tasks.
+
+        Args:
+            error: what the test raised.
 
         Raises:
             BaseException: what the lifespan's shutdown raises, if it was entered there.
         """
-        self._is_left = True
+        self._underway.wait(error)
+        self.is_left = True
         self._portals.close()
 
     def restore(self) -> None:
@@ -130,13 +156,18 @@ class Session:
         self._undo.close()
 
     def override(self, dependency: Callable[..., Any], replacement: Callable[..., Any]) -> None:
-        """Override a dependency of the app, also of one that a factory is yet to make."""
+        """Override a dependency of the app, also of one that a factory is yet to make.
+
+        Raises:
+            TypeError: the replacement is no function.
+            RuntimeError: the test was left.
+        """
         if not callable(replacement):
             raise TypeError(
                 f"a dependency is overridden with a function, not with a "
                 f"{type(replacement).__name__}; write 'lambda: fake'"
             )
-        self._overrides[dependency] = replacement
+        self.entered._overrides[dependency] = replacement
         self.program.app.dependency_overrides[dependency] = replacement
 
     def check(self, error: BaseException | None) -> None:
@@ -145,17 +176,17 @@ class Session:
         Raises:
             BaseExceptionGroup: those errors.
         """
-        unseen = self.record.unseen_errors() if self._options.raise_errors else {}
+        unseen = self.record.unseen_errors() if self._options.raise_errors else []
         for sent in self.record.sent:
             sent.is_looked_at = True  # once is enough
         if error is not None:
-            for name, one in unseen.items():
+            for name, one in unseen:
                 words = in_one_line(told(one, repr), _LONGEST)
                 error.add_note(f"task {name} failed with {words}")
         elif unseen:
-            names = ", ".join(unseen)
+            names = ", ".join(name for name, _ in unseen)
             message = f"tasks failed, and the test has not looked at .error: {names}"
-            raise BaseExceptionGroup(message, list(unseen.values()))
+            raise BaseExceptionGroup(message, [one for _, one in unseen])
 
     async def enter_lifespan(self) -> None:
         """Start the broker and the app here, unless somebody has, or nobody is to do it.
@@ -165,11 +196,20 @@ class Session:
         """
         async with self._entering:
             if not self._lifespan.is_running:  # a task of a fixture may have entered it
+                loop = this_loop()
                 self._opened = await self._with_lifespan()
-                self.loop = asyncio.get_running_loop()
+                self.loop = loop
+
+    async def settle(self, error: BaseException | None = None) -> None:
+        """Wait for what runs, and cancel what takes too long, which fails.
+
+        Args:
+            error: what the test raised.
+        """
+        await self._underway.ended(error)
 
     async def leave_lifespan(self, error: BaseException | None = None) -> None:
-        """Stop what `enter_lifespan` has started.
+        """Stop what `enter_lifespan` has started, when nothing runs in it any more.
 
         Args:
             error: what the test raised.
@@ -179,8 +219,11 @@ class Session:
         """
         traceback = None if error is None else error.__traceback__
         kind = None if error is None else type(error)
-        self.loop = None
-        await self._opened.moved().__aexit__(kind, error, traceback)
+        try:
+            await self.settle(error)
+        finally:
+            self.loop = None
+            await self._opened.moved().__aexit__(kind, error, traceback)
 
     def block(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run something asynchronous from a test that is not.
@@ -189,9 +232,7 @@ class Session:
             RuntimeError: it would wait for the event loop that it blocks, or for one that
                 does not run.
         """
-        loop = self._lifespan.loop
-        if self._is_left:
-            raise RuntimeError("this ft.testing() was left; use its tasks while it is entered")
+        loop = self.entered._lifespan.loop
         if loop is None:
             returned: T = self._open_portal().call(work)
             return returned
@@ -215,7 +256,10 @@ class Session:
             "dependency_overrides": self._all_overrides,
         }
         replace(undo, broker, replacements)
-        self._receiver = Receiver(broker, max_async_tasks=100, run_startup=False)
+        limiters = Limiters(self.program._threads)  # where `Program.limiter` looks
+        replace(undo, self.program, {"_threads": limiters.threads, "_limiters": limiters})
+        threads = OneThreadEach(self._underway)
+        self._receiver = TestReceiver(broker, threads, max_async_tasks=100, run_startup=False)
 
     def _switch_app(self, undo: ExitStack, adopt: Callable[[FastAPI], None]) -> None:
         app = self.program.app
@@ -250,6 +294,13 @@ class Session:
         return self.thread == threading.get_ident()
 
     async def _run(self, sent: SentTask, message: BrokerMessage) -> None:
+        run = self._underway.begin(sent)
+        try:
+            await self._run_at_home(run, message)
+        finally:
+            self._underway.end(run)
+
+    async def _run_at_home(self, run: Begun, message: BrokerMessage) -> None:
         if self._options.lifespan and (not self._is_started or self._is_opening):
             if self._is_at_home:
                 await self.enter_lifespan()
@@ -259,7 +310,8 @@ class Session:
         if loop not in (None, asyncio.get_running_loop()):
             await answered(loop)
         # Where the lifespan runs, since what it opened belongs to that loop.
-        await executed(self._execute(sent, message), loop, self._context_of_a_run())
+        work = self._execute(run, message)
+        await executed(work, loop, self._context_of_a_run(), run.cancel)
 
     def _context_of_a_run(self) -> Context:
         """Give the context variables of the test, not those of who sends, as a worker has none."""
@@ -267,9 +319,16 @@ class Session:
         context.run(inside_lifespan.set, inside_lifespan.get())
         return context
 
-    async def _execute(self, sent: SentTask, message: BrokerMessage) -> None:
+    async def _execute(self, run: Begun, message: BrokerMessage) -> None:
+        try:
+            with run.begin():
+                await self._receive(run.sent, message)
+        finally:
+            self._underway.end(run)
+
+    async def _receive(self, sent: SentTask, message: BrokerMessage) -> None:
         running.set(sent)
-        due_at.set(None)
+        due.set(None)
         sent.begin()
         # Those of the app are for tasks of Taskiq's own, too; a test may have assigned new ones.
         self._all_overrides.maps[1:] = [self.program.app.dependency_overrides]

@@ -117,7 +117,7 @@ class AsyncTasks(_SentTasks):
         Raises:
             TaskLoopError: there is no end of it; it names the tasks.
         """
-        return await self.session.runs.run_all(limit)
+        return await self.session.entered.runs.run_all(limit)
 
     async def run(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Send a task and run it at once, whatever waits.
@@ -129,7 +129,8 @@ class AsyncTasks(_SentTasks):
             InvalidArgumentsError: an argument is missing, unknown or of a wrong type.
             BaseException: what it raises.
         """
-        returned: R = await self.session.runs.run_one(lambda: task.kiq(*args, **kwargs))
+        runs = self.session.entered.runs
+        returned: R = await runs.run_one(lambda: task.kiq(*args, **kwargs))
         return returned
 
     async def due(
@@ -155,4 +156,4 @@ class AsyncTasks(_SentTasks):
         Raises:
             ValueError: neither or both of `at` and `between`, or an end before the beginning.
         """
-        return await send_due(self.session, at, between, sources)
+        return await send_due(self.session.entered, at, between, sources)

@@ -22,6 +22,9 @@ async def test_{name}(tasks, number):
     assert counts == "40 passed", written
 
 
+CONFIG_OF_NO_ASYNCIO = "\n".join(
+    line for line in CONFIG.splitlines() if not line.startswith("asyncio_")
+)
 FAILING = {
     "plain function": "def test_it(tasks):\n    asyncio.run(outer.kiq())\n",
     "coroutine function": "async def test_it(tasks):\n    await outer.kiq()\n",
@@ -40,6 +43,69 @@ def test_errors_fail_the_test(name: str, tmp_path: Path) -> None:
         r"^app:outer  failed, [\d.]+ ms: LookupError: a failed task$", section, re.MULTILINE
     )
     assert re.search(r"^  app:add  succeeded, [\d.]+ ms$", section, re.MULTILINE)
+
+
+OWN = {
+    "fixture of the project": """
+@pytest.fixture
+def tasks():
+    with ft.testing() as tasks:
+        yield tasks
+
+def test_it(tasks):
+    asyncio.run(add.kiq(1, 2))
+    assert 0
+""",
+    "body": """
+def test_it():
+    with ft.testing():
+        asyncio.run(add.kiq(1, 2))
+        assert 0
+""",
+    "coroutine's body": """
+async def test_it():
+    async with ft.testing():
+        await add.kiq(1, 2)
+    assert 0
+""",
+    "fixture of a module": """
+@pytest.fixture(scope="module", autouse=True)
+def tasks():
+    with ft.testing() as tasks:
+        yield tasks
+
+def test_before():
+    asyncio.run(add.kiq(1, 2))
+
+def test_it():
+    assert 0
+""",
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_section_of_an_own_one(name: str, tmp_path: Path) -> None:
+    """What is sent within the project's own `ft.testing()` is listed too, for its tests alone."""
+    other = "\ndef test_other():\n    assert 0\n"
+    counts, written = run(tmp_path, f"{OWN[name]}{other}", options="-p no:randomly")
+    assert counts.startswith("2 failed"), written
+    sections = re.findall(r" fastask tasks -+\napp:add  succeeded, [\d.]+ ms\n", written)
+    assert len(sections) == (2 if name == "fixture of a module" else 1), written
+
+
+def test_other_event_loops(tmp_path: Path) -> None:
+    """Where a plugin runs coroutines without asyncio, as with trio, the error says so."""
+    (tmp_path / "conftest.py").write_text("""
+import pytest
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    pyfuncitem.obj(**{"tasks": pyfuncitem.funcargs["tasks"]}).send(None)
+""")
+    test = "async def test_it(tasks): ...\n"
+    counts, written = run(tmp_path, test, options="-p no:asyncio", config=CONFIG_OF_NO_ASYNCIO)
+    assert counts == "1 failed", written
+    assert "let the fixture anyio_backend give 'asyncio'" in written
 
 
 def test_errors_are_notes(tmp_path: Path) -> None:

@@ -97,6 +97,109 @@ async def test_it(request):
 def test_after():
     assert events == ["up", "down"]
 """,
+    "fixture that is asked for in a coroutine": """
+async def test_it(request):
+    tasks = request.getfixturevalue("tasks")
+    assert isinstance(tasks, AsyncTasks)
+    assert await tasks.run(add, 1, 2) == 3
+
+def test_after():
+    assert events == ["up", "down"]
+""",
+    "fixture that sends at its end": """
+@pytest.fixture
+async def last(tasks):
+    yield
+    await add.kiq(1, 2)
+    assert events == ["up"]
+    assert app.state.loop is asyncio.get_running_loop()
+
+@pytest.fixture
+async def first(last, tasks):
+    await add.kiq(1, 2)
+    yield
+    await add.kiq(1, 2)
+    assert [sent.result for sent in tasks.sent] == [3, 3]
+
+async def test_it(first): ...
+
+def test_after():
+    assert events == ["up", "down"]
+    assert threading.active_count() == 1
+""",
+    "fixture of a class that sends at its end": """
+class TestIt:
+    @pytest.fixture
+    async def fixture(self, tasks):
+        self.number = 1
+        yield self
+        assert self.number == 2
+        await add.kiq(1, 2)
+        assert tasks.sent[0].result == 3
+
+    async def test_it(self, fixture):
+        assert self is fixture
+        self.number += 1
+
+def test_after():
+    assert events == ["up", "down"]
+""",
+    "fixture of another event loop that sends at its end": """
+import pytest_asyncio
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def other(tasks):
+    await add.kiq(1, 2)
+    yield
+    await add.kiq(1, 2)
+
+@pytest.fixture
+async def own(other, tasks):
+    yield
+    await add.kiq(1, 2)
+
+async def test_it(own, tasks):
+    await add.kiq(1, 2)
+
+def test_after():
+    assert events == ["up", "down"] * 3
+    assert threading.active_count() == 1
+""",
+    "unittest": """
+import unittest
+
+class TestIt(unittest.IsolatedAsyncioTestCase):
+    @pytest.fixture(autouse=True)
+    def given(self, tasks):
+        self.tasks = tasks
+
+    async def asyncSetUp(self):
+        assert events == ["up"]
+        await add.kiq(1, 2)
+
+    async def test_it(self):
+        assert isinstance(self.tasks, AsyncTasks)
+        assert app.state.loop is asyncio.get_running_loop()
+        await add.kiq(3, 4)
+        assert [sent.result for sent in self.tasks.sent] == [3, 7]
+
+    async def asyncTearDown(self):
+        await add.kiq(5, 6)
+        assert self.tasks.sent[-1].result == 11
+        assert events == ["up"]
+
+class TestPlain(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def given(self, tasks):
+        self.tasks = tasks
+
+    def test_it(self):
+        assert self.tasks.run(add, 1, 2) == 3
+
+def test_after():
+    assert events == ["up", "down"] * 2
+    assert threading.active_count() == 1
+""",
     "fixture of the project": """
 @pytest.fixture
 def order():
@@ -230,7 +333,9 @@ def test_passes(name: str, outcomes: dict[str, tuple[set[str], str]]) -> None:
     assert found == {"PASSED"}, written
 
 
-@pytest.mark.parametrize("name", ["coroutine function", "fixture that sends"])
+@pytest.mark.parametrize(
+    "name", ["coroutine function", "fixture that sends", "fixture that sends at its end"]
+)
 def test_strict_mode(name: str, tmp_path: Path) -> None:
     """It works where coroutine functions are marked by hand."""
     test = PASSING[name].replace("async def test", "@pytest.mark.asyncio\nasync def test")
@@ -239,7 +344,9 @@ def test_strict_mode(name: str, tmp_path: Path) -> None:
     assert counts == "2 passed", written
 
 
-@pytest.mark.parametrize("name", ["coroutine function", "fixture that sends"])
+@pytest.mark.parametrize(
+    "name", ["coroutine function", "fixture that sends", "fixture that sends at its end"]
+)
 def test_plugin_of_anyio(name: str, tmp_path: Path) -> None:
     """It works with anyio's plugin."""
     test = PASSING[name].replace("async def test", "@pytest.mark.anyio\nasync def test")

@@ -303,3 +303,15 @@ def test_plugins_of_pytest(tmp_path: Path, plugin: str) -> None:
 def asyncio_options(plugin: str) -> list[str]:
     mode = "strict" if "strict" in plugin else "auto"
     return ["-o", f"asyncio_mode={mode}", "-o", "asyncio_default_fixture_loop_scope=function"]
+
+
+async def test_two_of_one_app() -> None:
+    """The last one enters the lifespan of the app, which is that of both, when both are there."""
+    app = FastAPI()
+    first, second = FastTask(app, UntouchableBroker()), FastTask(app, UntouchableBroker())
+    app.router.lifespan_context = first.lifespan(second.lifespan())
+    ones = [ft.task("one")(get_rate) for ft in (first, second)]
+    async with first.testing(lifespan=False) as tasks, second.testing() as others:
+        assert [await tasks.run(ones[0]), await others.run(ones[1])] == [1, 1]
+        assert [ft._lifespan.is_running for ft in (first, second)] == [True, True]
+    assert [ft._lifespan.is_running for ft in (first, second)] == [False, False]
