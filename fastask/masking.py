@@ -8,6 +8,8 @@ import traceback
 __all__ = ["in_full", "masked"]
 
 _SECRETS = (
+    # One of NATS names several servers, each of which may have a token of any characters.
+    (re.compile(r"(\b(?:nats|tls)://(?:[^\s/:@,]*:)?)\S*@", re.IGNORECASE), r"\1***@"),
     (re.compile(r"(\b[\w+.-]+://[^\s/:@]*):\S*@"), r"\1:***@"),  # user and password
     (re.compile(r"(\b[\w+.-]+://)[^\s/:@]+@"), r"\1***@"),  # a token alone
     (

@@ -10,19 +10,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Protocol
 
 from taskiq import AckableMessage, AsyncBroker
 
+from fastask.brokers.suspects import Suspects
 from fastask.brokers.unknown import dead_letter
 from fastask.brokers.url import Settings
 from fastask.masking import masked
 
-__all__ = ["MAX_STARTS", "Inbox", "Taken", "Transport"]
+__all__ = ["MAX_STARTS", "Inbox", "Taken", "Transport", "put_off"]
 
 logger: logging.Logger = logging.getLogger("fastask.brokers")
 
@@ -95,8 +97,11 @@ class Inbox:
         self._waiting: deque[Taken] = deque()
         self._held: set[Taken] = set()
         self._ended = asyncio.Event()  # set when something is not held any more
-        self._suspects = Suspects(settings.deadline)
+        self._suspects: Suspects[Taken] = Suspects(settings.deadline)
+        self._put_off: set[Taken] = set()  # held, but not run any more
+        self._due: deque[Taken] = deque()  # of those that were put off
         self._forgotten: deque[Taken] = deque()
+        self._woken = asyncio.Event()  # the heartbeat has something to do
         self._leaving = asyncio.Event()  # nothing more is taken
         self._closing = asyncio.Event()  # nothing is waited for
         self._beating: asyncio.Task[None] | None = None
@@ -105,7 +110,12 @@ class Inbox:
     @property
     def held(self) -> frozenset[Taken]:
         """What this worker has taken and not answered for."""
-        return frozenset(self._held)
+        return frozenset((*self._held, *self._put_off))
+
+    @property
+    def is_taking(self) -> bool:
+        """Whether messages are taken, and not only handed back."""
+        return self._beating is not None and not self._leaving.is_set()
 
     async def close(self) -> None:
         """Hand back what is still held, such as tasks that were cancelled."""
@@ -114,7 +124,8 @@ class Inbox:
         if beating is not None:
             beating.cancel()
             await asyncio.wait([beating])
-        await self._hand_back(list(self._held))
+        await self._hand_back(list(self.held))
+        self._put_off.clear()
         self._waiting.clear()
         self._suspects.clear()
 
@@ -123,11 +134,9 @@ class Inbox:
 
         Leaving hands back what was taken and not given out.
         """
-        self._leaving, self._closing, self._ended = (
-            asyncio.Event(),
-            asyncio.Event(),
-            asyncio.Event(),
-        )
+        # Those of another event loop are of no use.
+        self._leaving, self._closing = asyncio.Event(), asyncio.Event()
+        self._ended, self._woken = asyncio.Event(), asyncio.Event()
         if self._beating is None:
             self._beating = asyncio.create_task(self._beat(), name="fastask heartbeat")
         taking: asyncio.Task[None] | None = None
@@ -153,6 +162,13 @@ class Inbox:
     def forget(self, taken: Taken) -> None:
         """Have a message given back, whose task came to no end; may be called in any thread."""
         self._forgotten.append(taken)
+
+    def put_off(self, taken: Taken, pause: float) -> None:
+        """Have a message given back after some seconds, as if it had not been started."""
+        if taken in self._held:  # or it was handed back
+            self._release(taken)
+            self._put_off.add(taken)
+            asyncio.get_running_loop().call_later(pause, self._come_due, taken)
 
     async def answer(self, taken: Taken, how: Callable[[Taken], Awaitable[None]]) -> None:
         """Answer for a message, again if the server is away.
@@ -193,6 +209,10 @@ class Inbox:
         self._held.discard(taken)
         self._ended.set()
 
+    def _come_due(self, taken: Taken) -> None:
+        self._due.append(taken)
+        self._woken.set()
+
     async def _ready(self, taken: Taken) -> list[AckableMessage]:
         """Count a start, and give the message; another one, or none, if it is to be buried."""
         if taken.is_again:
@@ -211,7 +231,7 @@ class Inbox:
     async def _take(self) -> None:
         pause = _FIRST_PAUSE
         while not self._leaving.is_set():
-            free = self.max_running - len(self._held)
+            free = self.max_running - len(self._held) - len(self._put_off)
             try:
                 batch = await self._transport.take(min(self._settings.prefetch, max(1, free)))
             except Exception as error:  # noqa: BLE001 - each client has errors of its own
@@ -234,25 +254,29 @@ class Inbox:
         interval = self._settings.deadline / 3
         pause = interval
         while True:
-            await asyncio.sleep(pause)
+            await _pause(pause, self._woken)
+            self._woken.clear()
             try:
                 async with asyncio.timeout(interval):
-                    await self._give_back_forgotten()
-                    if self._held:
-                        await self._transport.extend(list(self._held))
+                    await self._give_back(self._due, is_fresh=True)
+                    await self._give_back(self._forgotten, is_fresh=False)
+                    if held := self.held:
+                        await self._transport.extend(list(held))
             except Exception as error:  # noqa: BLE001 - each client has errors of its own
                 self._note(error)
                 pause = min(interval, 1.0)
             else:
                 pause = interval
 
-    async def _give_back_forgotten(self) -> None:
-        while self._forgotten:
-            taken = self._forgotten[0]
-            if taken in self._held:
-                await self._transport.give_back([taken], is_fresh=False)
-                self._release(taken)
-            self._forgotten.popleft()
+    async def _give_back(self, left: deque[Taken], *, is_fresh: bool) -> None:
+        count = len(left)  # any thread may add more meanwhile
+        if held := list(self.held.intersection(left[at] for at in range(count))):
+            await self._transport.give_back(held, is_fresh=is_fresh)
+        self._put_off.difference_update(held)
+        for taken in held:
+            self._release(taken)
+        for _ in range(count):
+            left.popleft()
 
     async def _hand_back(self, held: Sequence[Taken]) -> None:
         if not held:
@@ -278,50 +302,25 @@ class Inbox:
         logger.log(level, "the broker's server is away (%s); trying again", _told(error))
 
 
-class Suspects:
-    """Messages whose workers died in their task, or beside it, and which run alone.
+_pause_of: ContextVar[float | None] = ContextVar("fastask_pause", default=None)
 
-    So those that kill their worker are told from those that ran beside them. Something that
-    runs for long must not stop a worker, so the others wait for a deadline at most.
+
+async def put_off(acknowledge: Callable[[], Awaitable[None]], pause: float) -> None:
+    """Have what would acknowledge a message of an inbox give it back, as if never started.
+
+    To drop it is not enough. Taskiq's `Receiver` has the last message in local variables of
+    its `prefetcher` and its `runner`, and the frames of its task, until the next one comes
+    (taskiq 0.13): in an idle worker, for ever.
 
     Args:
-        patience: seconds.
+        acknowledge: acknowledges the message, such as the `ack` of Taskiq's `Context`.
+        pause: seconds until it is given back.
     """
-
-    def __init__(self, patience: float) -> None:
-        self.waiting: deque[Taken] = deque()
-        self._patience = patience
-        self._alone: Taken | None = None
-        self._until = 0.0
-
-    def add(self, taken: Taken) -> None:
-        """Keep a message until it is its turn."""
-        if not self.waiting:
-            self._until = max(self._until, monotonic() + self._patience)
-        self.waiting.append(taken)
-
-    def next(self, held: Collection[Taken]) -> Taken | None:
-        """Give a message if none of them runs."""
-        if not self.waiting or self._alone in held:
-            return None
-        self._alone = self.waiting.popleft()
-        self._until = monotonic() + self._patience
-        return self._alone
-
-    def pause(self, held: Collection[Taken], others: int) -> float:
-        """Say for how long nothing is to be started, unless something comes to its end.
-
-        Args:
-            held: all that was taken and is not answered for.
-            others: how many of them wait for their turn, besides those kept here.
-        """
-        running = len(held) - others - len(self.waiting)
-        is_busy = self._alone in held or (self.waiting and running > 0)
-        return self._until - monotonic() if is_busy else 0.0
-
-    def clear(self) -> None:
-        """Forget all of them."""
-        self.waiting.clear()
+    token = _pause_of.set(pause)
+    try:
+        await acknowledge()
+    finally:
+        _pause_of.reset(token)
 
 
 class _Hold:
@@ -336,7 +335,11 @@ class _Hold:
 
     async def __call__(self) -> None:
         taken, self._taken = self._taken, None
-        if taken is not None:
+        if taken is None:
+            return
+        if (pause := _pause_of.get()) is not None:
+            self._inbox.put_off(taken, pause)
+        else:
             transport = self._inbox._transport
             how = transport.bury if self._is_dead else transport.acknowledge
             await self._inbox.answer(taken, how)

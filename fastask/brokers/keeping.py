@@ -10,6 +10,7 @@ from typing import Any
 
 from taskiq import AsyncBroker, TaskiqResult
 
+from fastask.brokers.inbox import Inbox, put_off
 from fastask.brokers.lifecycle import BrokerLifecycle
 from fastask.context import message_context
 from fastask.masking import masked
@@ -19,6 +20,7 @@ __all__ = ["ResultKeeper"]
 logger: logging.Logger = logging.getLogger("fastask.worker")
 
 _PATIENCE = 30.0  # seconds
+_REST = 60.0  # seconds until a task whose result could not be saved runs again
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds
 # What another attempt would not change: the value is no good, not the server.
 _FINAL = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError)
@@ -62,26 +64,27 @@ class ResultKeeper:
                 raise
             except Exception as error:
                 if monotonic() >= give_up or self._lifecycle.is_stopping:
-                    raise _given_up(task_id, error) from error
+                    raise await self._given_up(task_id, error) from error
                 if pause == _FIRST_PAUSE:
                     told = _told(error)
                     logger.warning("the result of task %s is not saved yet (%s)", task_id, told)
             await self._lifecycle.pause(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-
-def _given_up(task_id: str, error: Exception) -> BaseException:
-    """Give what ends the processing of a message: unacknowledged, if it can be."""
-    context = message_context()
-    if context is None or not context.is_ackable or context.is_acked:
-        return error
-    logger.error(
-        "the result of task %s could not be saved (%s); its message is not acknowledged, "
-        "so the task will run again",
-        task_id,
-        _told(error),
-    )
-    return asyncio.CancelledError()  # Taskiq acknowledges after any `Exception`
+    async def _given_up(self, task_id: str, error: Exception) -> BaseException:
+        """Give what ends the processing of a message: unacknowledged, if it can be."""
+        context = message_context()
+        if context is None or not context.is_ackable or context.is_acked:
+            return error
+        logger.error(
+            "the result of task %s could not be saved (%s); its message is not acknowledged, "
+            "so the task will run again",
+            task_id,
+            _told(error),
+        )
+        if isinstance(getattr(self._broker, "inbox", None), Inbox):
+            await put_off(context.ack, _REST)  # its start is none that killed a worker
+        return asyncio.CancelledError()  # Taskiq acknowledges after any `Exception`
 
 
 def _told(error: Exception) -> str:

@@ -160,12 +160,14 @@ class MemoryBroker(AsyncBroker):
     async def kick(self, message: BrokerMessage) -> None:
         """Queue a message, or execute it where no lifespan runs."""
         delay = _delay(message)
+        if self._loop is None:
+            await asyncio.sleep(delay)  # first, as its sender may be cancelled meanwhile
+            if not self._once.is_repeated(message):
+                await self._started(message)
+            return
         if self._once.is_repeated(message):
             return
-        if self._loop is None:
-            await asyncio.sleep(delay)
-            await self._started(message)
-        elif self._loop is asyncio.get_running_loop():
+        if self._loop is asyncio.get_running_loop():
             self._keep(message, delay)
         else:  # from a thread with a loop of its own
             self._loop.call_soon_threadsafe(self._keep, message, delay)

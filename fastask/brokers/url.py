@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from fastask.exceptions import BrokerURLError
-from fastask.masking import masked
 
 __all__ = ["BrokerURL", "Settings", "parsed", "resolved", "url_of"]
 
@@ -54,7 +54,11 @@ class BrokerURL(NamedTuple):
     @property
     def shown(self) -> str:
         """The address for messages, without its password."""
-        return masked(self.address)
+        login, at, place = self.address.rpartition("@")
+        if not at or self.scheme == "sqlite":  # whose address is a path
+            return self.address
+        user = re.match(r"\w+://[^\s/:@,]*:", login)
+        return f"{user[0] if user else f'{self.scheme}://'}***@{place}"
 
     def __repr__(self) -> str:
         return f"BrokerURL({self.shown!r}, {self.settings})"
@@ -78,7 +82,7 @@ def resolved(url: str) -> str:
     if not url.startswith(_ENVIRONMENT):
         return url
     name = url.removeprefix(_ENVIRONMENT)
-    if found := os.environ.get(name, ""):
+    if found := os.environ.get(name, "").strip():  # a file it came from may end with a newline
         return found
     if not name.isidentifier():  # it may be anything, such as a URL with a password
         raise BrokerURLError("env:", "name an environment variable, such as env:TASKS_URL")

@@ -188,8 +188,12 @@ def _fields(value: Any) -> dict[str, Any] | None:
     if is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in fields(value)]
         return {name: getattr(value, name) for name in names if hasattr(value, name)}
-    named: Any = getattr(value, "_fields", None) if isinstance(value, tuple) else None
-    return None if named is None else dict(zip(named, value, strict=True))
+    is_named = isinstance(value, tuple) and hasattr(value, "_fields")
+    return _named(value) if is_named else None
+
+
+def _named(value: Any) -> dict[str, Any]:
+    return dict(zip(value._fields, value, strict=True))
 
 
 def _plain(value: Any) -> Any:

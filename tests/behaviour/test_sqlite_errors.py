@@ -90,6 +90,60 @@ async def test_no_folder(tmp_path: Path) -> None:
     assert told.endswith(f"mkdir -p {tmp_path}/no/such)")
 
 
+async def test_name_that_is_too_long(tmp_path: Path) -> None:
+    """What the system says of a name is passed on."""
+    with pytest.raises(StorageError, match=r"says 'File name too long'; name another file\)?$"):
+        Storage(str(tmp_path / f"{'a' * 300}.db")).open()
+
+
+async def test_made_by_another_process_meanwhile(tmp_path: Path) -> None:
+    """Who opens a file in the moment in which another one makes the tables finds them."""
+    path = str(tmp_path / "tasks.db")
+
+    class Late:
+        """A connection that reads what tables there are after another process made them."""
+
+        def __init__(self, connection: sqlite3.Connection) -> None:
+            self._connection = connection
+            self._is_first = True
+
+        def execute(self, statement: str, *more: Any) -> sqlite3.Cursor:
+            if "sqlite_master" in statement and self._is_first:
+                self._is_first = False
+                Storage(path).open().close()
+            return self._connection.execute(statement, *more)
+
+    class Slow(Storage):
+        def _prepare(self, connection: sqlite3.Connection) -> None:
+            late: Any = Late(connection)
+            super()._prepare(late)
+
+    with closing(Slow(path).open()) as connection:
+        assert connection.execute("SELECT count(*) FROM messages").fetchone() == (0,)
+
+
+async def test_folder_that_can_not_be_entered_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file that can't be seen is not taken for one that is gone: what is open goes on."""
+    broker = made(tmp_path)
+    stat = os.stat
+
+    def refused(path: Any, *more: Any, **options: Any) -> os.stat_result:
+        if str(path) == str(tmp_path / "tasks.db"):
+            raise PermissionError(13, "Permission denied")
+        return stat(path, *more, **options)
+
+    async with up(broker):
+        await broker.kick(message("a"))
+        monkeypatch.setattr(os, "stat", refused)
+        await broker.kick(message("b"))
+        monkeypatch.undo()
+        await broker.kick(message("c"))
+        assert texts(await taken(broker, 3)) == ["a", "b", "c"]
+    assert "was deleted" not in caplog.text
+
+
 async def test_locked_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock may be waited for; the error says how."""
     monkeypatch.delenv("PYTEST_CURRENT_TEST")
@@ -190,7 +244,7 @@ asyncio.run(main())
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
-@pytest.mark.parametrize("what", ["folder", "file"])
+@pytest.mark.parametrize("what", ["folder", "file", "locked folder"])
 async def test_no_permission(tmp_path: Path, what: str) -> None:
     """Who may not write is named, and what has to be allowed."""
     async with up(made(tmp_path)):
@@ -200,6 +254,8 @@ async def test_no_permission(tmp_path: Path, what: str) -> None:
     for each in (tmp_path, *tmp_path.parents):
         if each.is_relative_to(tempfile.gettempdir()) and str(each) != tempfile.gettempdir():
             each.chmod(each.stat().st_mode | 0o055)
+    if what == "locked folder":
+        tmp_path.chmod(0o700)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",

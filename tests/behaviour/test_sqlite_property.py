@@ -2,15 +2,16 @@
 
 import asyncio
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastask.brokers.inbox import Taken
-from fastask.brokers.sqlite import SQLiteBroker
+from fastask.brokers.sqlite import SQLiteBroker, leases
 from fastask.brokers.sqlite.messages import Claim, claim
 from tests.behaviour.sqlite_files import made, message
 
@@ -23,6 +24,14 @@ STEPS = st.lists(
     ),
     max_size=30,
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def at_once() -> Iterator[None]:
+    """Who starts waits for nobody."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(leases, "_START", 0.0)
+        yield
 
 
 class World:

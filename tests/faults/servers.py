@@ -153,7 +153,7 @@ class RedisServer(ProcessServer):
 
     def dead_letters(self, queue: str) -> int:
         with Redis.from_url(self.address) as redis:
-            length: Any = redis.xlen(f"{queue}:dead")
+            length: Any = redis.xlen(f"{queue}/dead")
             return int(length)
 
     def _answers(self) -> bool:
@@ -191,7 +191,7 @@ class NatsServer(ProcessServer):
     async def _dead_letters(self, queue: str) -> int:
         connection = await nats.connect(self.address)
         try:
-            found = await connection.jetstream().stream_info(f"{queue}_dead")
+            found = await connection.jetstream().stream_info(f"{queue}=dead")
             return found.state.messages
         finally:
             await connection.close()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
 
 import pytest
 
+from fastask.brokers.inbox import MAX_STARTS
 from tests.faults.conftest import Make
 from tests.faults.harness import LISTENING, LONG, PATIENCE, SLACK, Bench, wait_while
-from tests.faults.servers import ProcessServer, RedisServer
+from tests.faults.servers import ProcessServer, RedisServer, Server
 from tests.integration.processes import wait_until
 
 pytestmark = pytest.mark.faults
@@ -180,3 +182,48 @@ def test_results_are_down(make: Make, results: Callable[[], RedisServer], kind: 
         assert (answer.value, answer.error) == ("redelivered", None)
     started = bench.journal.counted("start")
     assert started == {"saved-later": 1, "redelivered": 2}
+
+
+def test_results_stay_down(make: Make, results: Callable[[], RedisServer], kind: str) -> None:
+    """The result backend is down for long: the task runs again and again, and is no dead letter."""
+    bench = make(kind, own_results=True)
+    with bench.worker(program="hasty") as worker:
+        worker.wait_for(LISTENING)
+        server = results()
+        _check_unsaved(bench, server.stop, server.start)
+
+
+def test_results_in_a_file_are_away(make: Make, tmp_path: Path) -> None:
+    """The same for results in a file whose folder is away."""
+    kept, away = tmp_path / "kept", tmp_path / "away"
+    kept.mkdir()
+    bench = make("sqlite", is_open=False)
+    bench.results = f"sqlite:///{kept}/results.db"
+    bench.open()
+    with bench.worker(program="hasty") as worker:
+        worker.wait_for(LISTENING)
+        _check_unsaved(bench, lambda: kept.rename(away), lambda: away.rename(kept))
+
+
+def test_results_of_nats_are_down(make: Make, servers: Callable[[str], Server]) -> None:
+    """The same for results in a NATS server."""
+    server = servers("nats")
+    bench = make("sqlite", is_open=False)
+    bench.results = server.url(queue=bench.queue)
+    bench.open()
+    with bench.worker(program="hasty") as worker:
+        worker.wait_for(LISTENING)
+        _check_unsaved(bench, server.stop, server.start)
+
+
+def _check_unsaved(bench: Bench, stop: Callable[[], object], start: Callable[[], object]) -> None:
+    """Check that the only message of a worker runs until its result can be saved."""
+    stop()
+    [sent] = bench.send("quick", [["again"]])
+    bench.journal.wait("end", ["again"])
+    runs = bench.journal.counted
+    wait_until(lambda: runs("end")["again"] > MAX_STARTS + 1, "it runs no more", 8 * SLACK)
+    start()
+    # The client has to find the server, too.
+    wait_until(lambda: bench.result("quick", sent).error is None, "there is no result", 8 * SLACK)
+    assert bench.result("quick", sent).value == "again"

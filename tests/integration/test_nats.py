@@ -6,15 +6,11 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
-from nats.js.api import RetentionPolicy
 from nats.js.errors import NotFoundError
-from taskiq_nats import PullBasedJetStreamBroker
 
-from fastask import BrokerUnavailableError
 from fastask.brokers.inbox import Taken
 from fastask.brokers.nats import JetStreamBroker
 from fastask.brokers.once import ONCE
@@ -227,11 +223,33 @@ async def test_buried(server: NatsServer, queue: str) -> None:
         await worker.bury(found)
         await worker.bury(found)  # again, as after an error
         await emptied(server, queue)
-        assert await stored(server, f"{queue}_dead") == 1
-        letter = await worker.js.get_last_msg(f"{queue}_dead", f"{queue}_dead")
+        assert await stored(server, f"{queue}=dead") == 1
+        letter = await worker.js.get_last_msg(f"{queue}=dead", f"{queue}=dead")
         assert letter.data == b"poison"
         assert letter.headers is not None
         assert letter.headers["Fastask-Starts"] == "5"
+
+
+async def test_long_dead_letter(server: NatsServer, queue: str) -> None:
+    """A message that leaves no room for headers is kept without them."""
+    worker = made(server.url, queue)
+    async with up(worker):
+        await worker.kick(message("x" * 1_048_576))
+        [found] = await taken(worker)
+        await worker.bury(found)
+        await emptied(server, queue)
+        letter = await worker.js.get_last_msg(f"{queue}=dead", f"{queue}=dead")
+        assert letter.data == found.data
+
+
+async def test_no_queue_has_the_dead_letters(server: NatsServer, queue: str) -> None:
+    """They are run by no worker, whatever its queue."""
+    worker, other = made(server.url, queue), made(server.url, f"{queue}_dead")
+    async with up(worker, other):
+        await worker.kick(message("poison"))
+        [found] = await taken(worker)
+        await worker.bury(found)
+        assert not await other.take(1)
 
 
 async def test_delay(server: NatsServer, queue: str) -> None:
@@ -279,6 +297,45 @@ async def test_once(server: NatsServer, queue: str) -> None:
         assert await stored(server, queue) == 1
 
 
+async def test_once_for_its_time(server: NatsServer, queue: str) -> None:
+    """When its time is over an id can be sent again, though the server knows it for longer."""
+    worker = made(server.url, queue, results_ttl=1)
+    async with up(worker):
+        sent = message("a", **{ONCE: "1"})
+        for _ in range(2):
+            await worker.kick(sent)
+            await worker.kick(sent)
+            [found] = await taken(worker)
+            await worker.acknowledge(found)
+            assert not await worker.take(5)
+            await emptied(server, f"KV_{queue}_once")
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+async def test_once_after_an_error(
+    server: NatsServer, queue: str, monkeypatch: pytest.MonkeyPatch, is_lost: bool
+) -> None:
+    """Whether a message was lost, or the answer to it, it comes once when it is sent again."""
+    worker = made(server.url, queue)
+    publish = worker._publish
+
+    async def broken(*arguments: Any) -> None:
+        if not is_lost:
+            await publish(*arguments)
+        raise TimeoutError
+
+    async with up(worker):
+        sent = message("a", **{ONCE: "1"})
+        with monkeypatch.context() as patched:
+            patched.setattr(worker, "_publish", broken)
+            with pytest.raises(TimeoutError):
+                await worker.kick(sent)
+        await worker.kick(sent)
+        await worker.kick(sent)
+        await worker.acknowledge((await taken(worker))[0])
+        assert not await worker.take(5)
+
+
 async def test_again_without_an_id(server: NatsServer, queue: str) -> None:
     """Without one, what is sent twice is there twice."""
     worker = made(server.url, queue)
@@ -299,135 +356,3 @@ async def test_too_long(server: NatsServer, queue: str) -> None:
         await worker.kick(message("x" * 1_048_500))
         [found] = await taken(worker)
         assert len(found.data) == 1_048_500
-
-
-async def test_plain_client(server: NatsServer, queue: str) -> None:
-    """A plain taskiq-nats client can send; that it sets the consumer to its own is mended."""
-    worker = made(server.url, queue, deadline=300)
-    plain = PullBasedJetStreamBroker(server.url, subject=queue, stream_name=queue, durable=queue)
-    async with up(worker, plain):
-        info = await worker.js.consumer_info(queue, queue)
-        assert info.config.ack_wait != 300
-        await plain.kick(message("plain"))
-        [found] = await taken(worker)
-        assert found.data == b"plain"
-
-        async def mended() -> None:
-            while (await worker.js.consumer_info(queue, queue)).config.ack_wait != 300:
-                await asyncio.sleep(0.1)
-
-        await asyncio.wait_for(mended(), 15)
-        info = await worker.js.consumer_info(queue, queue)
-        assert info.config.max_ack_pending == -1
-        await worker.acknowledge(found)
-
-
-async def test_deadlines_that_differ(server: NatsServer, queue: str) -> None:
-    """Of workers with different deadlines the longer one holds, and they don't quarrel."""
-    long, short = made(server.url, queue, deadline=300), made(server.url, queue, deadline=2)
-    async with up(long, short):
-        assert not await long.take(1)
-        assert not await short.take(1)
-        seen = []
-        for _ in range(60):
-            seen.append((await short.js.consumer_info(queue, queue)).config.ack_wait)
-            await asyncio.sleep(0.2)
-        assert seen == sorted(seen)
-        assert (seen[0], seen[-1]) == (2, 300)
-
-
-async def test_stream_of_others(server: NatsServer, queue: str) -> None:
-    """A stream that keeps what was acknowledged is refused: all of it could run again."""
-    async with client(server) as own:
-        await own.jetstream().add_stream(name=queue, subjects=[queue])
-    worker = made(server.url, queue, wait=60)
-    async with asyncio.timeout(5):  # as waiting is of no use
-        with pytest.raises(BrokerUnavailableError) as caught:
-            await worker.startup()
-    assert f"the stream '{queue}' is there with retention 'limits'" in str(caught.value)
-    assert str(caught.value).endswith("when it holds nothing that you need)")
-    await worker.shutdown()
-
-
-async def test_stream_with_more_settings(server: NatsServer, queue: str) -> None:
-    """A work queue that its users have set up is taken as it is."""
-    async with client(server) as own:
-        await own.jetstream().add_stream(
-            name=queue,
-            subjects=[queue, f"{queue}.more"],
-            retention=RetentionPolicy.WORK_QUEUE,
-            max_bytes=1_000_000,
-        )
-    worker = made(server.url, queue)
-    async with up(worker):
-        await worker.kick(message("a"))
-        assert texts(await taken(worker)) == ["a"]
-
-
-async def test_subject_is_missing(server: NatsServer, queue: str) -> None:
-    """A stream of the name that takes other subjects is refused."""
-    async with client(server) as own:
-        await own.jetstream().add_stream(
-            name=queue, subjects=[f"{queue}.more"], retention=RetentionPolicy.WORK_QUEUE
-        )
-    worker = made(server.url, queue)
-    with pytest.raises(BrokerUnavailableError, match="does not take the subject"):
-        await worker.startup()
-    await worker.shutdown()
-
-
-async def test_stream_is_deleted(server: NatsServer, queue: str) -> None:
-    """Stream and consumer are made again when somebody has deleted them."""
-    worker, sender = made(server.url, queue), made(server.url, queue, is_worker=False)
-    async with up(worker, sender):
-        await worker.js.delete_stream(queue)
-        await sender.kick(message("a"))
-        assert texts(await taken(worker)) == ["a"]
-        await worker.js.delete_consumer(queue, queue)
-        await sender.kick(message("b"))
-        assert "b" in texts(await taken(worker, 2))
-
-
-@pytest.mark.parametrize("is_worker", [True, False])
-async def test_with_login(tmp_path: Path, is_worker: bool) -> None:
-    """User and password of the URL are used for all servers; no error shows them."""
-    config = 'authorization { user: "me", password: "s3cret/x" }'
-    login = b',"user":"me","pass":"s3cret/x"'
-    with nats_server(tmp_path, config, login=login) as server:
-        place = server.url.partition("://")[2]
-        good = made(f"nats://127.0.0.1:1,me:s3cret%2Fx@{place}", "q", is_worker=is_worker)
-        async with up(good):
-            await good.kick(message("a"))
-        for url in (f"nats://me:wr0ng@{place}", f"nats://t0ken@{place}", f"nats://{place}"):
-            bad: Any = made(url, "q", is_worker=is_worker)
-            with pytest.raises(BrokerUnavailableError, match="Authorization Violation") as caught:
-                await bad.startup()
-            assert str(caught.value).endswith("correct the user and the password in the URL")
-            shown = f"{caught.value!r} {caught.value} {bad.address} {vars(bad)}"
-            assert not any(word in shown for word in ("wr0ng", "t0ken"))
-            await bad.shutdown()
-
-
-async def test_tls_is_not_left_out(server: NatsServer, queue: str) -> None:
-    """`tls://` does not go on without, and no password is sent."""
-    place = server.url.partition("://")[2]
-    for url in (f"tls://{place}", f"tls://me:s3cret@{place}"):
-        broker = made(url, queue)
-        with pytest.raises(BrokerUnavailableError, match="secure connection") as caught:
-            await broker.startup()
-        assert "s3cret" not in str(caught.value)
-        await broker.shutdown()
-
-
-async def test_without_jetstream(tmp_path: Path) -> None:
-    """A server that has no JetStream is told so."""
-    with nats_server(tmp_path) as server:
-        server.stop()
-        config = tmp_path / "nats.conf"
-        config.write_text(config.read_text().splitlines()[0])
-        server._answers = lambda: True  # type: ignore[method-assign]
-        server.start()
-        broker = made(server.url, "q", wait=5)
-        with pytest.raises(BrokerUnavailableError, match="start nats-server with -js"):
-            await broker.startup()
-        await broker.shutdown()

@@ -1,13 +1,14 @@
 """The Redis broker on a real server: what taskiq-redis lacks, and what it shares with it."""
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from taskiq import AckableMessage, BrokerMessage
+from taskiq import AckableMessage, BrokerMessage, TaskiqResult
 from taskiq.serializers import JSONSerializer
 from taskiq_redis import RedisAsyncResultBackend, RedisStreamBroker
 
@@ -18,6 +19,7 @@ from fastask.brokers.redis import RedisBroker
 
 pytestmark = pytest.mark.redis
 WAIT = 10.0  # seconds, at most
+MODULE = sys.modules[RedisBroker.__module__]  # the package has a function of its name
 
 
 def made(redis_url: str, queue: str, **query: Any) -> RedisBroker:
@@ -52,9 +54,8 @@ async def taken(broker: RedisBroker, most: int = 10) -> list[Taken]:
 
 
 async def nothing(broker: RedisBroker) -> None:
-    """Take twice, as the second look sweeps too; nothing comes."""
-    broker._next_sweep = 0.0
-    broker._block = 1
+    """Look for what others have left, then for what is new; nothing comes."""
+    broker._next_look = 0.0
     assert list(await broker.take(10)) == []
 
 
@@ -83,7 +84,7 @@ async def test_deleted_when_acknowledged(redis_url: str, queue: str, redis: Redi
 
 async def test_dead_workers_messages_come_without_a_new_one(redis_url: str, queue: str) -> None:
     """taskiq-redis 1.2.4 looks for them only after a new message has come."""
-    dead, alive = made(redis_url, queue), made(redis_url, queue, deadline=1)
+    dead, alive = made(redis_url, queue, deadline=1), made(redis_url, queue, deadline=1)
     async with up(dead, alive):
         await dead.kick(message("a"))
         assert texts(await taken(dead)) == ["a"]
@@ -93,8 +94,11 @@ async def test_dead_workers_messages_come_without_a_new_one(redis_url: str, queu
         await alive.acknowledge(found)
 
 
-async def test_living_workers_messages_are_not_taken(redis_url: str, queue: str) -> None:
+async def test_living_workers_messages_are_not_taken(
+    redis_url: str, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """taskiq-redis 1.2.4 takes the message of a task that runs for longer than its timeout."""
+    monkeypatch.setattr(MODULE, "_LOOK", 0.5)
     busy, idle = made(redis_url, queue, deadline=1), made(redis_url, queue, deadline=1)
     async with up(busy, idle):
         await busy.kick(message("a"))
@@ -102,7 +106,7 @@ async def test_living_workers_messages_are_not_taken(redis_url: str, queue: str)
         async with asyncio.timeout(WAIT):
             for _ in range(4):  # each look of the other one waits half a second
                 await busy.extend([found])
-                idle._next_sweep, idle._block = 0.0, 500
+                idle._next_look = 0.0
                 assert list(await idle.take(1)) == []
 
 
@@ -130,12 +134,12 @@ async def test_handed_back(redis_url: str, queue: str, is_fresh: bool, starts: i
         [found] = await taken(first)
         assert [await first.count_start(found) for _ in range(2)] == [1, 2]
         await first.give_back([found], is_fresh=is_fresh)
-        second._next_sweep = 0.0
+        second._next_look = 0.0
         [again] = await taken(second)
         assert (again.data, again.is_again, again.starts) == (b"a", not is_fresh, starts)
         # And after that, it counts as any other.
         await second.give_back([again], is_fresh=False)
-        third._next_sweep = 0.0
+        third._next_look = 0.0
         [last] = await taken(third)
         assert last.is_again
         await third.acknowledge(last)
@@ -152,11 +156,11 @@ async def test_stopping_strands_nothing(redis_url: str, queue: str) -> None:
             async with asyncio.timeout(WAIT):
                 given = await anext(messages)
                 await messages.aclose()
-            second._next_sweep = 0.0
+            second._next_look = 0.0
             assert texts(await taken(second)) == ["b", "c", "d"]
             answer: Any = given.ack()
             await answer
-        second._next_sweep = 0.0
+        second._next_look = 0.0
         await nothing(second)
 
 
@@ -229,7 +233,7 @@ async def test_once(redis_url: str, queue: str, redis: Redis, delay: float) -> N
                 found += await broker.take(10)
         assert sorted(texts(found)) == ["a", "b"]
         await nothing(broker)
-        [noted] = await redis.keys(f"{queue}:once:chosen:*")
+        [noted] = await redis.keys(f"{queue}/once/chosen:*")
         assert 0 < await redis.ttl(noted) <= 1000
 
 
@@ -242,10 +246,30 @@ async def test_buried(redis_url: str, queue: str, redis: Redis) -> None:
         await broker.count_start(found)
         await broker.bury(found)
         assert await redis.xlen(queue) == 0
-        assert await redis.exists(f"{queue}:starts") == 0
-        buried: Any = await redis.xrange(f"{queue}:dead")
+        assert await redis.exists(f"{queue}/starts") == 0
+        buried: Any = await redis.xrange(f"{queue}/dead")
         [(_, fields)] = buried
         assert fields == {b"data": b"a"}
+
+
+async def test_no_id_is_a_key_of_the_queue(redis_url: str, queue: str, redis: Redis) -> None:
+    """Senders choose ids, so the result of any id is kept beside what the queue needs."""
+    broker = made(redis_url, queue)
+    names = ["delayed", "starts", "dead", "once:order:0:0:a:b", "once/order:0:0:a:b"]
+    async with up(broker):
+        await broker.kick(message("later", delay=0.3))
+        result: TaskiqResult[int] = TaskiqResult(is_err=False, return_value=1, execution_time=0.1)
+        for name in names:
+            for task_id in (name, f"/{name}"):
+                await broker.result_backend.set_result(task_id, result)
+        await broker.kick(message("once", "order", **{ONCE: "1"}))
+        found = [(await taken(broker, 1))[0] for _ in range(2)]
+        assert texts(found) == ["once", "later"]
+        assert await broker.count_start(found[0]) == 1
+        await broker.bury(found[0])
+        assert await redis.xlen(f"{queue}/dead") == 1
+        for name in names:
+            assert (await broker.result_backend.get_result(name)).return_value == 1
 
 
 async def test_failing_acknowledgements_fail(redis_url: str, queue: str) -> None:
@@ -307,8 +331,6 @@ async def test_plain_client_and_worker(redis_url: str, queue: str) -> None:
 
 async def test_results(redis_url: str, queue: str, redis: Redis) -> None:
     """Results are JSON that expires, under names that a plain backend can read."""
-    from taskiq import TaskiqResult
-
     broker = made(redis_url, queue, results_ttl=1000)
     plain: RedisAsyncResultBackend[Any] = RedisAsyncResultBackend(
         redis_url, serializer=JSONSerializer(), prefix_str=queue

@@ -27,7 +27,7 @@ async def redis(redis_url: str) -> AsyncGenerator[Redis, None]:
 
 async def test_deleted_entry_of_a_dead_worker(redis_url: str, queue: str, redis: Redis) -> None:
     """Redis 6.2 tells of an entry that was deleted for ever, unless it is acknowledged."""
-    dead, alive = made(redis_url, queue), made(redis_url, queue, deadline=1)
+    dead, alive = made(redis_url, queue, deadline=1), made(redis_url, queue, deadline=1)
     async with up(dead, alive):
         for text in "ab":
             await dead.kick(message(text))
@@ -61,7 +61,7 @@ def _as_redis_6(client: Redis, xclaim: Any) -> Any:
     return claim
 
 
-@pytest.mark.parametrize(("delay", "key"), [(0, ""), (0.2, ":delayed")])
+@pytest.mark.parametrize(("delay", "key"), [(0, ""), (0.2, "/delayed")])
 async def test_once_and_a_sending_that_fails(
     redis_url: str, queue: str, redis: Redis, delay: float, key: str
 ) -> None:
@@ -112,6 +112,22 @@ async def test_nothing_to_wait_for(
     assert str(caught.value).endswith(told)
     assert "hunter2" not in str(caught.value)
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("is_worker", [True, False])
+async def test_key_of_another_program(
+    redis_url: str, queue: str, redis: Redis, is_worker: bool
+) -> None:
+    """A queue's name that is something else in that database is told at the start of each."""
+    await redis.set(queue, "a string")
+    broker = made(redis_url, queue, wait=60)
+    broker.is_worker_process = is_worker
+    async with asyncio.timeout(WAIT):
+        with pytest.raises(BrokerUnavailableError) as caught:
+            await broker.startup()
+    assert redis_url in str(caught.value)
+    assert f"the key '{queue}' is a string of another program, not a stream" in str(caught.value)
+    assert str(caught.value).endswith("name another queue in the URL)")
 
 
 async def test_results_are_away(redis_url: str, queue: str, redis: Redis) -> None:

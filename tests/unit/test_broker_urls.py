@@ -15,7 +15,7 @@ from taskiq_redis import ListQueueBroker, RedisAsyncResultBackend, RedisStreamBr
 from fastask import BrokerUnavailableError, BrokerURLError, FastTask, NotSentError
 from fastask.brokers import MemoryBroker, broker_from
 from fastask.brokers.durable import DurableBroker
-from fastask.brokers.url import Settings, parsed
+from fastask.brokers.url import Settings, parsed, resolved
 from tests.integration.processes import free_port
 
 
@@ -143,7 +143,13 @@ def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.settings.queue == "mail"
 
 
-@pytest.mark.parametrize("value", [None, ""])
+def test_environment_from_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What surrounds the URL, as in a file with a secret, is no part of it."""
+    monkeypatch.setenv("TASKS_URL", " sqlite:///tasks.db\n")
+    assert resolved("env:TASKS_URL") == "sqlite:///tasks.db"
+
+
+@pytest.mark.parametrize("value", [None, "", "\n"])
 def test_environment_without_it(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
     """A variable that is not set is named."""
     monkeypatch.delenv("TASKS_URL", raising=False)

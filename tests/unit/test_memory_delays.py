@@ -53,6 +53,17 @@ async def test_delayed_without_a_lifespan() -> None:
     assert loop.time() - start >= 0.1
 
 
+async def test_cancelled_without_a_lifespan() -> None:
+    """A `kiq` that is cancelled before it is due has not sent anything: its key is free."""
+    bench = Bench()
+    waiting = bench.note.kicker(idempotency_key="key").with_labels(delay=3600)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(waiting.kiq("never"), 0.01)
+    for _ in range(2):
+        await bench.note.kicker(idempotency_key="key").kiq("once")
+    assert bench.events == ["once"]
+
+
 async def test_retry_of_what_was_delayed() -> None:
     """The delay is that of the first run; a retry has its own."""
     bench = Bench()

@@ -63,6 +63,8 @@ def test_queue() -> None:
         broker(parsed("nats://a?queue=fü"))
     with pytest.raises(BrokerURLError, match="ASCII"):
         results(parsed("nats://a?queue=fü"))
+    with pytest.raises(BrokerURLError, match="begin with 'KV_'"):
+        broker(parsed("nats://a?queue=KV_mail_once"))
 
 
 def test_made() -> None:

@@ -78,6 +78,14 @@ def test_no_password_is_shown() -> None:
     assert broker.address == "amqp://me:***@host/vhost"
 
 
+@pytest.mark.parametrize("place", ["", "/", "/vhost", ":5672/", "me:hidden@/vhost"])
+def test_no_server(place: str) -> None:
+    """A URL without a server says how to write it, and nothing of itself."""
+    with pytest.raises(BrokerURLError, match="write it as amqps://user:password@host/") as caught:
+        broker_from(f"amqps://{place}")
+    assert "hidden" not in str(caught.value)
+
+
 async def test_results_are_dropped() -> None:
     """And who asks for one is told, whatever the scheme."""
     backend: Any = made("amqps://host").result_backend

@@ -52,10 +52,24 @@ def test_outages(
     monkeypatch.setattr(module, "monotonic", lambda: clock)
     leases = Leases(deadline)
     left = leases.note_use()
-    assert not left  # a start is no outage
+    assert left == min(1.5, deadline / 2)  # a start is no outage, but a clock may have been set
     for pause in pauses:
         clock += pause
         left = leases.note_use()
     assert left == (deadline / 2 if spared else 0)
     clock += deadline / 2
     assert not leases.note_use()
+
+
+def test_clock_that_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told once that the clock leapt ahead; as it goes on, and back, it is not told."""
+    now, clock = 5000.0, 1000.0
+    monkeypatch.setattr(module, "time", lambda: now)
+    monkeypatch.setattr(module, "monotonic", lambda: clock)
+    leases = Leases(60)
+    told = []
+    for leap in (0, 0.5, 3600, 0, -3600, 0, 1.5):
+        clock += 1
+        now += 1 + leap
+        told.append(leases.was_clock_set())
+    assert told == [False, False, True, False, False, False, True]

@@ -25,4 +25,6 @@ def results(url: BrokerURL) -> NATSResults[Any]:
 def _checked(url: BrokerURL) -> BrokerURL:
     if not url.settings.queue.isascii():
         raise BrokerURLError(url.scheme, "queue must be of ASCII letters, digits, '-' and '_'")
+    if url.settings.queue.startswith("KV_"):
+        raise BrokerURLError(url.scheme, "queue must not begin with 'KV_', as NATS's buckets do")
     return url

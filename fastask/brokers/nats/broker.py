@@ -25,13 +25,14 @@ from taskiq_nats import PullBasedJetStreamBroker
 from fastask.brokers.durable import DurableBroker, Outgoing
 from fastask.brokers.inbox import Taken
 from fastask.brokers.nats.acknowledging import Acknowledging
-from fastask.brokers.nats.buckets import Bucket, key_of
 from fastask.brokers.nats.connection import PATIENCE, Connection
+from fastask.brokers.nats.deadlines import LOOK, Deadlines
+from fastask.brokers.nats.once import Once
 from fastask.brokers.nats.pulling import NAK, ConsumerGoneError, Pull
 from fastask.brokers.nats.results import NATSResults
 from fastask.brokers.nats.starts import Handle, Starts
 from fastask.brokers.nats.streams import (
-    has_consumer,
+    deadline_of,
     make_consumer,
     make_dead_letters,
     make_stream,
@@ -47,7 +48,6 @@ _WAIT = 1.0  # seconds for which a pull waits
 _PROGRESS = b"+WPI"
 _MOST_SINGLES = 8  # takes
 _HEAD = 20  # bytes of the first line of headers
-_LOOK = 5.0  # seconds between looks at the consumer
 _DUE = "Fastask-Due"  # the header with the time, in seconds since 1970, that a message waits for
 _GRACE = 3.0  # seconds, at most, for living workers to say so after an outage
 _LONGEST_DELAY = 1e9  # seconds; the server counts in nanoseconds
@@ -58,7 +58,8 @@ class JetStreamBroker(DurableBroker, PullBasedJetStreamBroker):
 
     Needs NATS 2.9 or newer with JetStream. The stream, its subject and its durable consumer
     have the queue's name; beside them are the buckets `QUEUE_starts` and `QUEUE_once` and
-    the stream `QUEUE_dead` (the dead letters). Priorities are not known to NATS.
+    the stream `QUEUE=dead` (the dead letters); workers ask each other on the subject
+    `_FASTASK.deadline.QUEUE`. Priorities are not known to NATS.
 
     Args:
         url: the servers and the settings.
@@ -76,8 +77,9 @@ class JetStreamBroker(DurableBroker, PullBasedJetStreamBroker):
         self._prepare(url)
         self.result_backend: AsyncResultBackend[Any] = NATSResults(url)
         self._queue = queue
-        self._dead = f"{queue}_dead"
-        self._once = Bucket(self._connection, f"{queue}_once", url.settings.results_ttl)
+        self._dead = f"{queue}=dead"  # no queue can have that name
+        self._once = Once(self._connection, queue, url.settings.results_ttl)
+        self._deadlines = Deadlines(queue, url.settings.deadline)
         self._starts = Starts(self._connection, queue)
         self._done = Recent()
         self._pull: Pull | None = None
@@ -125,6 +127,7 @@ class JetStreamBroker(DurableBroker, PullBasedJetStreamBroker):
             if self._looking is None:
                 self._looking = asyncio.create_task(self._look(), name="fastask consumer")
             if self._pull is None or self._pull.client is not client:
+                await self._deadlines.answer(client)
                 self._pull = Pull(client, self._queue, self._queue)
             messages = await self._several(self._pull, most)
             if not messages:
@@ -172,7 +175,10 @@ class JetStreamBroker(DurableBroker, PullBasedJetStreamBroker):
     async def bury(self, taken: Taken) -> None:
         """Copy a message to the stream of dead letters, and have it deleted."""
         js = await self._connection.jetstream()
+        headers: dict[str, str] | None
         headers = {"Nats-Msg-Id": taken.handle.key, "Fastask-Starts": str(taken.starts)}
+        if _size(taken.data, headers) > (await self._connection.client()).max_payload:
+            headers = None  # it came without, too
         try:
             await js.publish(self._dead, taken.data, headers=headers)
         except NoStreamResponseError:
@@ -192,7 +198,9 @@ class JetStreamBroker(DurableBroker, PullBasedJetStreamBroker):
         js = await self._connection.jetstream()
         await make_stream(js, self._queue)
         if is_worker:
-            await make_consumer(js, self._queue, self.settings.deadline)
+            await self._deadlines.answer(await self._connection.client())
+            deadline = max(self.settings.deadline, await deadline_of(js, self._queue))
+            await make_consumer(js, self._queue, deadline)
 
     async def _send_in_time(self, outgoing: Outgoing) -> None:
         client, js = self._connection.ready, self._connection.js
@@ -212,12 +220,11 @@ class JetStreamBroker(DurableBroker, PullBasedJetStreamBroker):
         if outgoing.key is None:
             await self._publish(client, outgoing.data, headers)
             return
-        # The server itself knows repeated ones for two minutes, and forgets them when it is
-        # started again and the task is done; the bucket does not.
-        key = key_of(outgoing.key)
-        if await self._once.get(key) is None:
-            await self._publish(client, outgoing.data, headers | {"Nats-Msg-Id": key})
-            await self._once.put(key, b"")
+
+        async def publish(name: str) -> None:
+            await self._publish(client, outgoing.data, headers | {"Nats-Msg-Id": name})
+
+        await self._once.send(outgoing.key, publish)
 
     async def _several(self, pull: Pull, most: int) -> list[Msg]:
         """Give what is there; look less often if there is never more than one message."""
@@ -230,10 +237,7 @@ class JetStreamBroker(DurableBroker, PullBasedJetStreamBroker):
         return messages
 
     async def _publish(self, client: Client, data: bytes, headers: dict[str, str]) -> None:
-        size = len(data)
-        if headers:
-            size += _HEAD + sum(len(name) + len(text) + 4 for name, text in headers.items())
-        if size > client.max_payload:
+        if _size(data, headers) > client.max_payload:
             raise ValueError(
                 f"the message has {len(data)} bytes and the server takes {client.max_payload}; "
                 "raise max_payload in its configuration, or send where the data is instead"
@@ -330,14 +334,24 @@ class JetStreamBroker(DurableBroker, PullBasedJetStreamBroker):
             self._pull.lose()
 
     async def _look(self) -> None:
-        """Keep the consumer as it was made."""
+        """Keep the consumer as it was made, with a deadline that fits all workers."""
         while True:
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(LOOK)
             with suppress(Exception):  # the server is away
                 js = await self._connection.jetstream()
-                if not await has_consumer(js, self._queue, self.settings.deadline):
+                there = await deadline_of(js, self._queue)
+                if self._deadlines.is_short(there):
                     logger.warning("the consumer of queue %s was changed; set right", self._queue)
                     await self._make(is_worker=True)
+                elif await self._deadlines.is_long(await self._connection.client(), there):
+                    await make_consumer(js, self._queue, self.settings.deadline)
+
+
+def _size(data: bytes, headers: dict[str, str]) -> int:
+    """Give the bytes that count against a server's `max_payload`."""
+    if not headers:
+        return len(data)
+    return len(data) + _HEAD + sum(len(name) + len(text) + 4 for name, text in headers.items())
 
 
 def _early(message: Msg) -> float:

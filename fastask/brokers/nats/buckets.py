@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from nats.errors import NoRespondersError
 from nats.js import JetStreamContext
-from nats.js.api import KeyValueConfig
+from nats.js.api import Header, KeyValueConfig
 from nats.js.errors import BadRequestError, NoStreamResponseError, NotFoundError
 
 from fastask.brokers.nats.connection import Connection
@@ -18,6 +18,7 @@ from fastask.brokers.nats.streams import IN_USE, added
 __all__ = ["Bucket", "Entry", "key_of"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,200}")
+_TAKEN = (10071, 10164)  # the server's codes for an entry that is not the expected one
 _DUPLICATE_WINDOW = 120.0  # seconds; no longer than what is kept
 
 
@@ -76,6 +77,16 @@ class Bucket:
             self._made_for = None
             js = await self._made()
             await js.publish(self._subject(key), value, headers=headers)
+
+    async def add(self, key: str, value: bytes) -> bool:
+        """Write an entry unless there is one; give whether it was written."""
+        try:
+            await self.put(key, value, {Header.EXPECTED_LAST_SUBJECT_SEQUENCE: "0"})
+        except BadRequestError as error:
+            if error.err_code not in _TAKEN:
+                raise
+            return False
+        return True
 
     async def remove(self, key: str) -> None:
         """Remove an entry without a trace, if it is there."""

@@ -16,7 +16,7 @@ from nats.js.api import (
 )
 from nats.js.errors import BadRequestError, NotFoundError, ServiceUnavailableError
 
-__all__ = ["IN_USE", "added", "has_consumer", "make_consumer", "make_dead_letters", "make_stream"]
+__all__ = ["IN_USE", "added", "deadline_of", "make_consumer", "make_dead_letters", "make_stream"]
 
 logger: logging.Logger = logging.getLogger("fastask.brokers")
 
@@ -75,18 +75,16 @@ async def make_consumer(js: JetStreamContext, queue: str, deadline: float) -> No
     await js.add_consumer(queue, config)
 
 
-async def has_consumer(js: JetStreamContext, queue: str, deadline: float) -> bool:
-    """Whether the consumer is there as it was made.
+async def deadline_of(js: JetStreamContext, queue: str) -> float:
+    """Give the deadline of the consumer; 0 if it is not there as it was made.
 
     A client of plain taskiq-nats that starts sets it to its own deadline (0.7.0).
     """
     try:
         there = (await js.consumer_info(queue, queue)).config
     except NotFoundError:
-        return False
-    # Another worker may have set a longer deadline; both would set theirs in turn for ever.
-    is_long_enough = (there.ack_wait or 0.0) > deadline - 0.001
-    return there.description == _OURS and is_long_enough
+        return 0.0
+    return (there.ack_wait or 0.0) if there.description == _OURS else 0.0
 
 
 async def make_dead_letters(js: JetStreamContext, name: str) -> None:

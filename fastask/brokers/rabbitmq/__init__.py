@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from taskiq import AsyncResultBackend
 
@@ -14,7 +15,14 @@ __all__ = ["RabbitBroker", "broker", "results"]
 
 
 def broker(url: BrokerURL) -> RabbitBroker:
-    """Make the broker of a URL. Its results are not kept, unless it is given a backend."""
+    """Make the broker of a URL. Its results are not kept, unless it is given a backend.
+
+    Raises:
+        BrokerURLError: the URL names no server.
+    """
+    if not urlsplit(url.address).hostname:
+        example = f"{url.scheme}://user:password@host/"
+        raise BrokerURLError(url.scheme, f"it names no server; write it as {example}")
     return RabbitBroker(url)
 
 

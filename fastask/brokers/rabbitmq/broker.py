@@ -16,13 +16,13 @@ from math import ceil
 from time import monotonic
 from typing import Any
 
-from aio_pika import DeliveryMode, Message, connect
+from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel
 from aiormq.exceptions import (
+    ChannelAccessRefused,
     ChannelNotFoundEntity,
     ChannelPreconditionFailed,
-    InvalidFrameError,
-    PublishError,
+    DeliveryError,
 )
 from taskiq import AckableMessage, AsyncBroker, AsyncResultBackend, BrokerMessage
 from taskiq_aio_pika import AioPikaBroker, Exchange, Queue
@@ -35,7 +35,6 @@ from fastask.brokers.rabbitmq.delays import LONGEST_DELAY, delay_arguments, roun
 from fastask.brokers.rabbitmq.no_results import NoResults
 from fastask.brokers.recent import Recent
 from fastask.brokers.url import BrokerURL, url_of
-from fastask.exceptions import BrokerURLError
 
 __all__ = ["RabbitBroker"]
 
@@ -43,6 +42,7 @@ logger: logging.Logger = logging.getLogger("fastask.brokers")
 
 _PATIENCE = 4.0  # seconds for the server to answer
 _CLOSE_TIMEOUT = 4.0  # seconds
+_DROP_TIMEOUT = 0.5  # seconds, of a start that took long enough
 _MOST_PUSHED = 65_535  # AMQP has 16 bits for it
 _HEARTBEATS = 10, 65_000  # seconds; a shorter one gives up on a busy program
 _REDECLARE = 60.0  # seconds, after which a delay queue is declared again, to be kept
@@ -88,7 +88,6 @@ class RabbitBroker(DurableBroker, AioPikaBroker):
         )
         self._prepare(url)
         self.result_backend: AsyncResultBackend[Any] = NoResults(url.scheme)
-        self._scheme = url.scheme
         self._queue = queue
         self._heartbeat = int(min(max(ceil(url.settings.deadline), _HEARTBEATS[0]), _HEARTBEATS[1]))
         self._delays: dict[str, float] = {}
@@ -101,16 +100,18 @@ class RabbitBroker(DurableBroker, AioPikaBroker):
         """Wait for the server, and declare what is needed.
 
         Raises:
-            BrokerUnavailableError: the server is not there.
-            BrokerURLError: the server has a queue or an exchange of that name which is of
-                another kind.
+            BrokerUnavailableError: the server is not there, lets nobody in, or has a queue or
+                an exchange of that name which is of another kind; or that of the results is
+                not there.
         """
-        await self._wait_for_server()
         # Those of another event loop are of no use.
         self._writing, self._reading = self._link("writes"), self._link("reads")
-        await AsyncBroker.startup(self)  # and not the plugin's, which makes connections
-        async with asyncio.timeout(_PATIENCE):
-            await self._publishing()
+        try:
+            await self._wait_for_server()
+            await AsyncBroker.startup(self)  # and not the plugin's, which makes connections
+        except BaseException:
+            await self._writing.close(_DROP_TIMEOUT)
+            raise
 
     async def shutdown(self) -> None:
         """Hand back what is still held, and close."""
@@ -173,7 +174,7 @@ class RabbitBroker(DurableBroker, AioPikaBroker):
     async def give_back(self, held: Sequence[Taken], *, is_fresh: bool) -> None:
         """Requeue messages; fresh ones as copies, since RabbitMQ counts what is requeued."""
         deliveries: list[Delivery] = [taken.handle for taken in held]
-        if is_fresh and self._consumer is not None:
+        if is_fresh and not self.inbox.is_taking and self._consumer is not None:
             async with asyncio.timeout(_CLOSE_TIMEOUT):
                 deliveries += await self._consumer.stop()
             self._consumer = None
@@ -205,14 +206,10 @@ class RabbitBroker(DurableBroker, AioPikaBroker):
 
     async def _reach(self) -> None:
         try:
-            connection = await connect(self.url, heartbeat=self._heartbeat)
-        except InvalidFrameError as error:
-            if "Connection.OpenOk" not in str(error):
-                raise
-            # aiormq 7.2 does not tell what the server has said.
-            reason = "its virtual host is not there, or is not for this user"
-            raise ConnectionError(reason) from error
-        await connection.close()
+            await self._publishing()
+        except BaseException:
+            self._writing.drop()  # or the next attempt would hang with it
+            raise
 
     async def _send(self, outgoing: Outgoing) -> None:
         message = Message(
@@ -228,11 +225,12 @@ class RabbitBroker(DurableBroker, AioPikaBroker):
                     await self._publish(channel, message, queue)
                 else:
                     await self._publish(channel, message, self._queue, self._exchange.name)
-            except (PublishError, ChannelNotFoundEntity):
-                # Somebody has deleted what was there.
+            except (DeliveryError, ChannelNotFoundEntity) as error:
+                # Somebody has deleted what was there; or it is so new that it takes nothing.
                 self._delays.clear()
                 if is_last:
-                    raise ConnectionError(f"queue {self._queue!r} is not there") from None
+                    reason = f"queue {self._queue!r} is not there, or takes nothing ({error})"
+                    raise ConnectionError(reason) from None
                 if not channel.is_closed:
                     await asyncio.sleep(_AFTER_DELETION)
                     await self._declare(channel)
@@ -274,7 +272,14 @@ class RabbitBroker(DurableBroker, AioPikaBroker):
                 f"the server has {self._queue!r} as another kind of queue or exchange ({error}); "
                 "delete that, or use another queue, such as ?queue=tasks"
             )
-            raise BrokerURLError(self._scheme, reason) from error
+            raise ValueError(reason) from error
+        except ChannelAccessRefused as error:
+            reason = (
+                f"the user may not declare {self._queue!r} ({error}); give it the right to "
+                f"configure, write and read {self._queue!r} and what begins with "
+                f"'{self._queue}.'"
+            )
+            raise ValueError(reason) from error
 
     async def _queue_for(self, channel: AbstractChannel, delay: float) -> str:
         if delay > LONGEST_DELAY:

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 
 from aio_pika import connect
 from aio_pika.abc import AbstractChannel, AbstractConnection
+from aiormq.exceptions import InvalidFrameError
 
 __all__ = ["Link", "never_cancelled"]
 
@@ -66,11 +67,15 @@ class Link:
         async with self._lock:
             return await self._new_channel()
 
-    async def close(self) -> None:
-        """Close the connection; who uses it gets an error."""
+    async def close(self, timeout: float = _CLOSE_TIMEOUT) -> None:
+        """Close the connection; who uses it gets an error.
+
+        Args:
+            timeout: seconds for which the server's answer is waited for.
+        """
         self.drop()
         if self._closing:
-            await asyncio.wait(self._closing, timeout=_CLOSE_TIMEOUT)
+            await asyncio.wait(self._closing, timeout=timeout)
 
     def drop(self) -> None:
         """Close the connection without waiting for the server, which may hang."""
@@ -84,11 +89,20 @@ class Link:
         connection = self._connection
         if connection is None or not _is_open(connection):
             self.drop()
-            with never_cancelled():
-                connection = await connect(self._url, heartbeat=self._heartbeat, name=self._name)
-            self._connection = connection
+            connection = self._connection = await self._connected()
         with never_cancelled():
             return await connection.channel(publisher_confirms=True, on_return_raises=True)
+
+    async def _connected(self) -> AbstractConnection:
+        try:
+            with never_cancelled():
+                return await connect(self._url, heartbeat=self._heartbeat, name=self._name)
+        except InvalidFrameError as error:
+            if "Connection.OpenOk" not in str(error):
+                raise
+            # aiormq 7.2 does not tell what the server has said.
+            reason = "its virtual host is not there, or is not for this user"
+            raise ConnectionError(reason) from error
 
 
 def _is_open(connection: AbstractConnection) -> bool:

@@ -202,13 +202,13 @@ class SQLiteBroker(DurableBroker):
             messages.listen(transaction, [listening])
             return False
 
+        def keep(transaction: Transaction) -> bool:
+            return messages.keep_leases(transaction, queue)
+
         self._jobs = [
             Job(_LISTEN_INTERVAL, listen),
-            Job(
-                queue.deadline / 3,
-                lambda transaction: messages.keep_leases(transaction, queue),
-                lambda: bool(queue.leases),
-            ),
+            Job(queue.deadline / 3, keep, lambda: bool(queue.leases)),
+            Job(_LOOK, keep, queue.leases.was_clock_set),
         ]
         self._store.writer.jobs += self._jobs
 

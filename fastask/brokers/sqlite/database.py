@@ -70,6 +70,11 @@ CREATE TABLE listeners (
     PRIMARY KEY (queue, port)
 ) WITHOUT ROWID;
 """
+# One statement, as another process may be making the tables in this moment.
+_WHOSE = """
+SELECT user_version, application_id, (SELECT count(*) FROM sqlite_master)
+FROM pragma_user_version, pragma_application_id
+"""
 _FIRST_ID = "INSERT INTO sqlite_sequence (name, seq) VALUES ('messages', ?)"
 _MOST_BEFORE = 2**52  # so that ids are numbers in JSON, whoever reads it
 
@@ -144,9 +149,8 @@ class Storage:
         Raises:
             StorageError: they are a newer version's, or another program's.
         """
-        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-        application: int = connection.execute("PRAGMA application_id").fetchone()[0]
-        tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        row: tuple[int, int, int] = connection.execute(_WHOSE).fetchone()
+        version, application, tables = row
         if application != _APPLICATION and (version or tables):
             reason = "it is another program's database; name a file that only fastask uses"
             raise StorageError(self.path, reason)
@@ -202,7 +206,12 @@ class Session(Guarded):
 
     def _is_other_file(self) -> bool:
         """Whether the connection is to a file that is gone; it is closed then."""
-        if self._connection is None or self._file == _identity(self._storage.path):
+        if self._connection is None:
+            return False
+        try:
+            if self._file == _identity(self._storage.path):
+                return False
+        except OSError:  # nobody can say, as when its folder can't be entered any more
             return False
         path = self._storage.path
         logger.error("%s was deleted or replaced; what it held and was not done is gone", path)
@@ -220,9 +229,14 @@ class Session(Guarded):
 
 
 def _identity(path: str) -> tuple[int, int] | None:
+    """Give what a file is known by, whatever its name; `None` if it is not there.
+
+    Raises:
+        OSError: it can't be seen.
+    """
     try:
         found = os.stat(path)  # noqa: PTH116 - called for every transaction
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import getpass
 import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
+from stat import S_ISDIR
 from typing import TypeVar
 
 from fastask.exceptions import StorageError
@@ -116,18 +116,27 @@ def told(path: str, error: BaseException) -> BaseException:
 
 def _refusal(path: Path) -> str:
     """Say why a file can't be opened or written, as far as can be seen."""
-    if path.is_dir():
-        return "it is a folder; name a file in it"
     try:
-        if not path.parent.is_dir():
+        if _is_folder(path):
+            return "it is a folder; name a file in it"
+        if not _is_folder(path.parent):
             return f"its folder is not there; make it with mkdir -p {path.parent}"
+    except PermissionError:
+        pass
     except OSError as error:
-        if error.errno != errno.EACCES:
-            raise
+        return f"the system says {error.strerror!r}; name another file"
     return (
         f"the user {_user()!r} can't write it; let that user write the file and its folder, as "
         "SQLite keeps two more files beside it"
     )
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether there is such a folder; unlike `Path.is_dir`, it raises when that can't be seen."""
+    try:
+        return S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _user() -> str:

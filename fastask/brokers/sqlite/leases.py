@@ -10,6 +10,8 @@ from weakref import ref
 __all__ = ["Lease", "Leases"]
 
 _OUTAGE = 2.0  # seconds without use, at least, that are taken for an outage
+_LEAP = 1.0  # seconds by which a clock was set at least
+_START = 1.5  # seconds, at most, in which those that run may say so to one that starts
 
 
 class Lease:
@@ -34,7 +36,9 @@ class Leases:
 
     After an outage, such as a lock that lasted, all leases look as if their workers had
     died. So this also knows when the file could be used last, and for how long the leases
-    of others are to be left alone, for their workers to extend them first.
+    of others are to be left alone, for their workers to extend them first. The same holds
+    when the host's clock was set: who runs sees that within a second and extends them, and
+    who starts waits for a little more.
 
     Args:
         deadline: seconds for which a message is leased.
@@ -50,6 +54,7 @@ class Leases:
         self._outage = max(_OUTAGE, deadline / 2)
         self._used = inf
         self._sparing_until = 0.0
+        self._offset = time() - monotonic()
 
     def __bool__(self) -> bool:
         return bool(self._leases)
@@ -63,8 +68,15 @@ class Leases:
         now, clock = time(), monotonic()  # a clock that was set makes leases run out, too
         if now - self._used > self._outage:
             self._sparing_until = clock + self._grace
+        elif self._used == inf:
+            self._sparing_until = clock + min(_START, self._grace)
         self._used = now
         return max(0.0, self._sparing_until - clock)
+
+    def was_clock_set(self) -> bool:
+        """Whether the clock leapt ahead since this was asked last, and leases have run out."""
+        former, self._offset = self._offset, time() - monotonic()
+        return self._offset - former > _LEAP
 
     def add(self, id: int) -> Lease:
         """Note that a message was leased."""

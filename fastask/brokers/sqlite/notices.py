@@ -22,13 +22,14 @@ class Bell:
     """Waits to be woken up.
 
     Attributes:
-        port: where datagrams wake it up; 0 if this host has no such address.
+        port: where datagrams wake it up; 0 if this process can have no such port.
     """
 
     def __init__(self) -> None:
         self.port: int = 0
-        self._socket: socket.socket | None = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket: socket.socket | None = None
         try:
+            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             self._socket.setblocking(False)
             # A few datagrams say as much as thousands.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -74,7 +75,11 @@ class Bell:
 
 
 def ring(ports: Iterable[int]) -> None:
-    """Wake up who waits at some ports."""
+    """Wake up who waits at some ports.
+
+    Raises:
+        OSError: this process can't have a socket.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.setblocking(False)
         for port in ports:

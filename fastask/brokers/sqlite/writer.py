@@ -13,6 +13,7 @@ import sqlite3
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from time import monotonic, sleep
 from typing import Any, TypeAlias
@@ -289,7 +290,8 @@ class Writer(Lane):
                 connection.execute("ROLLBACK")
             raise
         if transaction.ports:
-            ring(transaction.ports)
+            with suppress(Exception):  # it is committed, and they look by themselves, too
+                ring(transaction.ports)
 
 
 class Reader(Lane):
