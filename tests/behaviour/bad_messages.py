@@ -58,7 +58,8 @@ def _nested(depth: int) -> bytes:
 ARGUMENTS = {
     "wrong": _arguments("n: Input should be a valid integer", args=[SECRET]),
     "missing": _arguments("n: Missing required argument", args=[]),
-    "extra": _arguments("Unexpected positional argument", args=[1, SECRET]),
+    "extra": _arguments("Unexpected positional argument", args=[1, SECRET, SECRET]),
+    "at the place of an injected one": _arguments("pool: is injected", args=[1, SECRET]),
     "unknown": _arguments("size: Unexpected keyword argument", kwargs={"size": SECRET}),
     "forged": _arguments("pool: is injected by the worker", kwargs={"pool": SECRET}),
     "of an older signature": _arguments("to: Unexpected", args=[], kwargs={"n": 1, "to": SECRET}),
