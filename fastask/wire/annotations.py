@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
+from datetime import date, datetime
 from enum import Enum
 from functools import lru_cache
 from types import NoneType, UnionType
@@ -23,7 +25,15 @@ from typing import (
     get_type_hints,
 )
 
-from pydantic import BaseModel
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    FutureDate,
+    FutureDatetime,
+    NaiveDatetime,
+    PastDate,
+    PastDatetime,
+)
 from typing_extensions import ReadOnly, is_typeddict
 
 __all__ = [
@@ -46,6 +56,11 @@ UNKNOWN: Any = Never
 
 _JSON = (str, int, float, bool, NoneType, None, list, dict, Any, object)
 _AROUND = (Annotated, ClassVar, Final, NotRequired, ReadOnly, Required)
+# Classes of pydantic's that have no instances, and those of which their values are.
+_STANDING_FOR: dict[Any, type] = {
+    **dict.fromkeys((AwareDatetime, NaiveDatetime, PastDatetime, FutureDatetime), datetime),
+    **dict.fromkeys((PastDate, FutureDate), date),
+}
 # Modules of classes that stand for themselves, or for many others.
 _COMMON = ("builtins", "collections.abc", "types", "typing", "typing_extensions")
 
@@ -114,7 +129,8 @@ def bare(annotation: Any) -> Any:
         elif hasattr(named, "__value__") and not isinstance(named, type):  # of `type X = ...`
             annotation = _filled(named.__value__, named.__type_params__, get_args(annotation))
         else:
-            return annotation
+            is_class = isinstance(annotation, type)
+            return _STANDING_FOR.get(annotation, annotation) if is_class else annotation
 
 
 def fields_of(annotation: Any) -> dict[str, Any]:
@@ -178,7 +194,7 @@ def _is_open_itself(part: Any) -> bool:
         return True
     if get_args(part) or not isinstance(origin, type) or is_record(origin):
         return False
-    return issubclass(origin, (list, dict, set, frozenset, tuple))
+    return issubclass(origin, (list, dict, set, frozenset, tuple, deque))
 
 
 def _walk(annotation: Any) -> Iterator[Any]:

@@ -13,7 +13,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
-from fastask.wire.tags import READERS
+from fastask.wire.tags import READERS, Reader
 from fastask.wire.writing import CLASS, Writer, adapter_of
 
 __all__ = ["UnreadableEnvelopeError", "enclosed", "is_envelope", "opened"]
@@ -54,7 +54,7 @@ def opened(envelope: Any, classes: Mapping[str, Any] = MappingProxyType({})) -> 
     Args:
         envelope: the envelope.
         classes: by `class_name`, the only classes that it makes instances of; with their type
-            arguments.
+            arguments. Or what reads leaves of another name.
 
     Raises:
         UnreadableEnvelopeError: nobody has written it like this.
@@ -80,6 +80,8 @@ def _read(form: Any, classes: Mapping[str, Any]) -> Any:
 
 
 def _instance(kind: Any, parts: Any) -> Any:
+    if isinstance(kind, Reader):
+        return kind.read(parts)
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(parts)
     return adapter_of(kind).validate_python(parts, by_alias=True, by_name=True)

@@ -23,14 +23,15 @@ from fastask.shortening import shortened
 from fastask.wire.annotations import class_name
 from fastask.wire.envelope import enclosed, is_envelope, opened
 from fastask.wire.held import attributes_of
-from fastask.wire.stand_ins import ERROR, STAND_INS, ErrorWriter, Reader, loaded_class, told
+from fastask.wire.stand_ins import ERROR, ErrorWriter, Room, loaded_class, stand_ins, told
+from fastask.wire.tags import Reader
 from fastask.wire.writing import Writer
 
 __all__ = ["dumped_error", "loaded_error", "told"]
 
 _Write: TypeAlias = Callable[[Any, Writer], Any]
 _Read: TypeAlias = Callable[[Any], Any]
-_Nest: TypeAlias = Callable[[BaseException], dict[str, Any] | None]
+_Writers: TypeAlias = Callable[..., ErrorWriter]
 
 _DEEPEST, _MOST = 8, 100  # causes of causes, groups in groups; errors in one
 _MOST_LINES, _LONGEST_INPUT = 100, 1000  # of a `ValidationError`; characters of its `repr`
@@ -43,7 +44,8 @@ def dumped_error(error: BaseException) -> dict[str, Any]:
     does an attribute if the class has a `__str__` of its own, which may show it; otherwise
     it is left out.
     """
-    return _Dump().form(error, _DEEPEST, _enclosed)
+    room = Room()
+    return _Dump(room, _Dump(room)).form(error, _DEEPEST, _enclosed)
 
 
 def loaded_error(form: Mapping[str, Any]) -> BaseException:
@@ -58,25 +60,28 @@ def loaded_error(form: Mapping[str, Any]) -> BaseException:
         TypeError: likewise.
         ValueError: likewise.
     """
-    return _error(form, _loaded)
+    return _error(form, partial(_loaded, classes=_classes()))
 
 
 class _Dump:
     """Writes an error with those that it was made from and holds, up to a number."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: Room, held: _Dump | None = None) -> None:
         self._left = _MOST
+        self._room = room
+        self._held = held or self  # counted apart, so that none of them costs a cause
 
     def form(self, error: BaseException, depth: int, write: _Write) -> dict[str, Any]:
         self._left -= 1
         arguments, attributes = _parts(error)
         inner = partial(self._inner, depth, write)
-        nested = partial(self._inner, depth, _bare)
+        nested = partial(self._held._inner, depth, _bare)
+        writers = partial(ErrorWriter, nested, self._room)
         form: dict[str, Any] = {
             "type": class_name(type(error)),
             "text": write(told(error, str), Writer()),
-            "args": [_written_argument(argument, nested, write) for argument in arguments],
-            "attributes": _written_attributes(error, attributes, nested, write),
+            "args": [_written_argument(argument, writers, write) for argument in arguments],
+            "attributes": _written_attributes(error, attributes, writers, write),
             "notes": [write(told(note, str), Writer()) for note in _notes(error)],
             "is_context_hidden": error.__suppress_context__,
         }
@@ -96,12 +101,12 @@ class _Dump:
 class _Nested(Reader):
     """An error among the arguments or attributes of another one, in whose envelope it is."""
 
-    @staticmethod
-    def read(parts: Any) -> BaseException:
+    def read(self, parts: Any) -> BaseException:
         return _error(parts, lambda value: value)
 
 
-_CLASSES: Mapping[str, type] = {**STAND_INS, ERROR: _Nested}
+def _classes() -> dict[str, Reader]:
+    return {**stand_ins(), ERROR: _Nested()}
 
 
 def _error(form: Mapping[str, Any], read: _Read, depth: int = 2 * _DEEPEST) -> BaseException:
@@ -110,8 +115,10 @@ def _error(form: Mapping[str, Any], read: _Read, depth: int = 2 * _DEEPEST) -> B
     error = _made(form, read, depth)
     # A class may allow no changes, as a frozen dataclass does.
     change = partial(BaseException.__setattr__, error)
-    if form["notes"]:
-        change("__notes__", [read(note) for note in form["notes"]])
+    if notes := [read(note) for note in form["notes"]]:
+        if {*map(type, notes)} != {str}:
+            raise TypeError("a note that is no text")
+        change("__notes__", notes)
     if "cause" in form:
         change("__cause__", _error(form["cause"], read, depth - 1))
     if "context" in form:
@@ -161,10 +168,11 @@ def _line(line: Mapping[str, Any]) -> dict[str, Any]:
     words = told(given := line["input"], repr)
     if len(words) > _LONGEST_INPUT:  # such as the whole payload, for each missing field
         given = shortened(words, _LONGEST_INPUT)
+    writers = partial(ErrorWriter, _unnested, Room())
     made = {
         "type": line["type"],
         "loc": line["loc"],
-        "input": _loaded(_written_argument(given, _unnested, _enclosed)),
+        "input": _loaded(_written_argument(given, writers, _enclosed)),
     }
     return {**made, "ctx": context, "msg": line["msg"]}
 
@@ -214,23 +222,23 @@ def _bare(value: Any, writer: Writer) -> Any:
     return writer.write(value)
 
 
-def _loaded(form: Any) -> Any:
-    return opened(form, _CLASSES) if is_envelope(form) else form
+def _loaded(form: Any, classes: Mapping[str, Reader] | None = None) -> Any:
+    return opened(form, classes or _classes()) if is_envelope(form) else form
 
 
 def _unnested(error: BaseException) -> None:
     """Tell nothing of an error but its text."""
 
 
-def _written_argument(value: Any, nested: _Nest, write: _Write) -> Any:
+def _written_argument(value: Any, writers: _Writers, write: _Write) -> Any:
     try:
-        return write(value, ErrorWriter(nested, shows=True))
+        return write(value, writers(shows=True))
     except Exception:  # noqa: BLE001 - the class is the user's
         return write(told(value, repr), Writer())
 
 
 def _written_attributes(
-    error: BaseException, attributes: Mapping[str, Any], nested: _Nest, write: _Write
+    error: BaseException, attributes: Mapping[str, Any], writers: _Writers, write: _Write
 ) -> dict[str, Any]:
     """Attributes that are not Python's own, and that have a form."""
     shows = not isinstance(type(error).__str__, WrapperDescriptorType)
@@ -238,5 +246,5 @@ def _written_attributes(
     for name, value in attributes.items():
         if not name.startswith("__"):
             with suppress(Exception):  # the class is the user's
-                forms[name] = write(value, ErrorWriter(nested, shows=shows))
+                forms[name] = write(value, writers(shows=shows))
     return forms

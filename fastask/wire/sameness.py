@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import lru_cache
 from itertools import count, repeat
 from types import NoneType
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -60,14 +60,17 @@ def is_near(sent: Any, read: Any, annotation: Any) -> bool:
     annotated, and a whole number as another number: pydantic leaves defaults as they are. In
     a union that is the nearest of the classes that are annotated.
     """
-    if is_same(sent, read):
-        return True
-    shape = _shape_of(annotation)
+    return is_same(sent, read) or _is_allowed(sent, read, _shape_of(annotation))
+
+
+def _is_allowed(sent: Any, read: Any, shape: _Shape) -> bool:
+    """Whether an annotation allows that a value is read as another one."""
     if shape.origin in _ANYTHING:
         return True
     if shape.members:
         members = _nearest(sent, shape)
-        return bool(members) and all(is_near(sent, read, member) for member in members)
+        shapes = map(_shape_of, members)
+        return bool(members) and all(_is_allowed(sent, read, each) for each in shapes)
     if (parts := _parts(sent, read, shape)) is not None:
         return all(is_near(one, other, part) for _, one, other, part in parts)
     return _is_plainer(sent, read, type(read) if shape.origin is UNKNOWN else shape.origin)
@@ -96,12 +99,14 @@ class _Shape(NamedTuple):
         origin: the class, or what else it is.
         arguments: those of its type.
         members: of a union.
+        direct: by their class those members that its very values are of, and of no other.
         fields: of a record.
     """
 
     origin: Any
     arguments: tuple[Any, ...]
     members: tuple[Any, ...]
+    direct: Mapping[type, list[Any]]
     fields: Mapping[str, Any] | None
 
 
@@ -117,13 +122,44 @@ def _known_shape(annotation: Any) -> _Shape:
     kind = bare(annotation)
     origin = get_origin(kind) or kind
     fields_ = fields_of(kind) if is_record(origin) else None
-    return _Shape(origin, get_args(kind), tuple(_members(kind)), fields_)
+    members = tuple(_merged(_members(kind)))
+    return _Shape(origin, get_args(kind), members, _direct(members), fields_)
 
 
 def _members(union: Any) -> Iterator[Any]:
     if get_origin(union) in UNIONS:
         for member in map(bare, get_args(union)):
             yield from _members(member) if get_origin(member) in UNIONS else (member,)
+
+
+def _merged(members: Iterable[Any]) -> Iterator[Any]:
+    """Make one of the members of a union that name the same container: of any of their items."""
+    alike: dict[Any, list[Any]] = {}
+    for member in members:
+        parts = get_args(member)
+        alike.setdefault((get_origin(member), len(parts), ... in parts), []).append(member)
+    for (origin, *_), same in alike.items():
+        is_container = origin in _CONTAINERS or (is_abstract(origin) and origin is not Callable)
+        yield from _of_any(origin, same) if is_container and len(same) > 1 else same
+
+
+def _of_any(origin: Any, same: list[Any]) -> list[Any]:
+    parts = zip(*map(get_args, same), strict=True)
+    try:
+        return [origin[tuple(... if ... in each else Union[each] for each in parts)]]  # noqa: UP007
+    except TypeError:  # metadata that can't be hashed
+        return same
+
+
+def _direct(members: Iterable[Any]) -> dict[type, list[Any]]:
+    """Give the members that are the only ones for the very values of their class."""
+    origins = [(get_origin(member) or member, member) for member in members]
+    kinds = Counter(origin for origin, _ in origins if isinstance(origin, type))
+    if any(origin is Literal or is_typeddict(origin) for origin, _ in origins):
+        return {}  # of values of classes that others name
+    if not kinds.keys().isdisjoint(_NUMBERS):
+        del kinds[int]
+    return {origin: [member] for origin, member in origins if kinds.get(origin) == 1}
 
 
 def _parts(sent: Any, read: Any, shape: _Shape) -> Iterable[_Part] | None:
@@ -138,10 +174,16 @@ def _parts(sent: Any, read: Any, shape: _Shape) -> Iterable[_Part] | None:
     if type(read) not in (origin, type(sent)):
         return None
     if shape.fields is not None:
-        known = shape.fields if type(read) is origin else _shape_of(type(read)).fields
+        # A subclass may have more fields: nothing that is annotated leaves them open.
+        names = shape.fields if type(read) is origin else _shape_of(type(read)).fields or ()
         return [
-            (name, getattr(sent, name, None), getattr(read, name, None), part)
-            for name, part in (known or {}).items()
+            (
+                name,
+                getattr(sent, name, None),
+                getattr(read, name, None),
+                shape.fields.get(name, UNKNOWN),
+            )
+            for name in names
         ]
     is_container = issubclass(origin, _CONTAINERS) and _most(sent) == _most(read)
     return _items(sent, read, shape) if is_container else None
@@ -189,6 +231,8 @@ def _items_of_sets(sent: Any, read: Any, part: Any = Any) -> Iterable[_Part] | N
 
 def _nearest(sent: Any, union: _Shape) -> list[Any]:
     """Give the members of a union that a value is of, but for those that name a wider class."""
+    if (only := union.direct.get(type(sent))) is not None:
+        return only
     named = [(member, _class_of(sent, _shape_of(member))) for member in union.members]
     fitting = [(member, kind) for member, kind in named if kind is not None]
     return [

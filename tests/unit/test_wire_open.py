@@ -4,13 +4,28 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Collection, Iterable, Mapping, MutableSequence, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
+from math import inf
 from typing import Annotated, Any, Generic, NamedTuple, NewType, TypeVar, Union
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FutureDate,
+    FutureDatetime,
+    NaiveDatetime,
+    PastDate,
+    PastDatetime,
+    SecretStr,
+    SerializeAsAny,
+    ValidatorFunctionWrapHandler,
+    model_validator,
+)
 from typing_extensions import TypeAliasType, TypedDict
 
 from fastask import InvalidArgumentsError
@@ -59,6 +74,37 @@ class Bounded(BaseModel, Generic[Bound, Either]):
     bound: Bound
     either: Either
     data: Any = None
+
+
+class Queued(BaseModel):
+    queue: deque = deque()  # type: ignore[type-arg]
+
+
+class Event(BaseModel):
+    """It is read as the class that its kind names."""
+
+    kind: str = "event"
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def read(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        if cls is Event and isinstance(value, dict) and value.get("kind") == "made":
+            return Made.model_validate(value)
+        return handler(value)
+
+
+class Made(Event):
+    kind: str = "made"
+    data: Any = None
+    price: float = 0
+
+
+class Frozen(datetime):
+    """As libraries have them that make or mock times."""
+
+
+class FrozenDay(date):
+    pass
 
 
 class Extra(BaseModel):
@@ -165,3 +211,48 @@ def test_what_is_open_is_as_json_has_it(kind: Any, value: Any, form: Any) -> Non
 def test_what_equality_does_not_see(kind: Any, value: Any) -> None:
     """The second of two equal times of a day, and how long a queue may become, arrive."""
     assert repr(there(kind, value)) == repr(value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (deque, deque([SecretStr("hunter2")])),
+        (deque, deque([b"\xff", inf, 2**70])),
+        (Queued, Queued(queue=deque([SecretStr("hunter2")]))),
+        (SerializeAsAny[Event], Made(data=SecretStr("hunter2"))),
+        (SerializeAsAny[Event], Made(data={"a": ONE})),
+        (list[SerializeAsAny[Event]], [Made(data=b"a")]),
+        (SerializeAsAny[Event], Made(data=1)),
+    ],
+    ids=str,
+)
+def test_parts_without_an_annotation(kind: Any, value: Any) -> None:
+    """Items of a bare `deque`, and fields that only a subclass has, don't change unseen."""
+    got = there(kind, value)
+    assert (got, type(got)) == (value, type(value))
+    if isinstance(value, deque):
+        assert [*map(type, got)] == [*map(type, value)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (AwareDatetime, Frozen(2020, 1, 1, tzinfo=UTC)),
+        (AwareDatetime, Frozen(2020, 1, 1, tzinfo=ZoneInfo("Europe/Berlin"))),
+        (AwareDatetime | None, Frozen(2020, 1, 1, tzinfo=UTC)),
+        (AwareDatetime | str, Frozen(2020, 1, 1, tzinfo=UTC)),
+        (NaiveDatetime, Frozen(2020, 1, 1)),
+        (PastDatetime, Frozen(2020, 1, 1)),
+        (FutureDatetime, Frozen.now(UTC) + timedelta(days=1)),
+        (list[PastDate], [FrozenDay(2020, 1, 1)]),
+        (FutureDate | None, FrozenDay(9999, 1, 1)),
+        (datetime, Frozen(2020, 1, 1, tzinfo=UTC)),
+    ],
+    ids=str,
+)
+def test_time_of_a_subclass(kind: Any, value: Any) -> None:
+    """It arrives as the plain one, whatever else is demanded of it."""
+    got = there(kind, value)
+    assert got == value
+    item = got[0] if isinstance(got, list) else got
+    assert type(item) in (datetime, date)

@@ -1,7 +1,7 @@
 """Unions: a value arrives as the member that it was."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -39,6 +39,10 @@ class Special(Created):
     """No annotation names it."""
 
     more: int = 1
+
+
+class Priced(BaseModel):
+    price: float = 0
 
 
 class Heading(BaseModel):
@@ -202,6 +206,46 @@ def test_plain_form_where_there_is_one() -> None:
         (Sequence[UUID | int], (ONE, 2), [str(ONE), 2]),
     ):
         assert ValueWire(kind).dump(value) == form
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "form"),
+    [
+        (list[Event] | list[int], [Special(id=1)], [{"id": 1}]),
+        (list[Event] | list[str] | None, [Special(id=1)], [{"id": 1}]),
+        (Sequence[Event] | Sequence[str], [Special(id=1)], [{"id": 1}]),
+        (tuple[Event, ...] | tuple[str, ...], (Special(id=1),), [{"id": 1}]),
+        (tuple[Event, int] | tuple[str, int], (Special(id=1), 2), [{"id": 1}, 2]),
+        (list[list[Event]] | list[list[int]], [[Special(id=1)]], [[{"id": 1}]]),
+        (list[Noted] | list[str], [Noted(data={"a": ONE})], [{"data": {"a": str(ONE)}}]),
+        (
+            dict[str, Noted] | dict[str, str],
+            {"a": Noted(data={"a": ONE})},
+            {"a": {"data": {"a": str(ONE)}}},
+        ),
+        (dict[str, Any] | dict[int, str], {"a": ONE}, {"a": str(ONE)}),
+        (list[Priced] | list[str], [Priced()], [{"price": 0.0}]),
+        (list[Annotated[Event, {}]] | list[str], ["a"], ["a"]),
+    ],
+    ids=str,
+)
+def test_members_of_one_container(kind: Any, value: Any, form: Any) -> None:
+    """Items are held to what any of the members names, and not to all of them."""
+    assert ValueWire(kind).dump(value) == form
+
+
+def test_items_of_one_container_are_told_apart() -> None:
+    """An item is the nearest of those that the members name."""
+    for kind, value in (
+        (list[Event] | list[Created], [Created(id=1)]),
+        (list[str] | list[UUID], [ONE]),
+        (dict[str, str] | dict[str, datetime], {"a": NOW}),
+        (set[Key] | set[Door], {Door(1)}),
+    ):
+        got = there(kind, value)
+        assert (got, [*map(type, got)]) == (value, [*map(type, value)])
+    with pytest.raises(UnsendableError, match="has no JSON form"):
+        ValueWire(Callable[[int], int] | Callable[[str], int]).dump(len)
 
 
 def test_type_arguments_hold_in_an_envelope() -> None:
