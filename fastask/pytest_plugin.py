@@ -40,10 +40,11 @@ _OPTIONS = ("run", "raise_errors", "lifespan")
 
 _FORGOTTEN = "fastask_forgotten"  # of a report
 _LONGEST = 400  # characters of the names in a line
+_MOST_LEFT = 20  # of the `ft.testing()` of one test, whose tasks are kept for its report
 
 _IS_ASYNC = pytest.StashKey[bool]()
 _GIVEN = pytest.StashKey[Any]()
-_OPENED = pytest.StashKey[list[Session]]()
+_OPENED = pytest.StashKey[dict[Session, int]]()  # with how much was sent before the test
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,9 +54,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and note each `ft.testing()` of a test."""
-    opened = config.stash[_OPENED] = []
-    watchers.append(opened.append)
-    config.add_cleanup(lambda: watchers.remove(opened.append))
+    opened = config.stash[_OPENED] = {}
+    note = functools.partial(_note, opened)
+    watchers.append(note)
+    config.add_cleanup(lambda: watchers.remove(note))
     config.addinivalue_line(
         "markers",
         "fastask(run='inline', raise_errors=True, lifespan=True): what ft.testing() is told for "
@@ -87,6 +89,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
     So whatever they send is sent in memory. Fixtures of several tests stay outside.
     """
+    opened = item.config.stash[_OPENED]
+    opened.update({session: len(session.record.sent) for session in opened})
     if not isinstance(item, pytest.Function):
         return
     item.stash[_IS_ASYNC] = inspect.iscoroutinefunction(getattr(*_place(item)))
@@ -153,16 +157,17 @@ def pytest_runtest_makereport(
     """List what was sent, where a test fails, and keep what it has forgotten to run."""
     report = yield
     opened = item.config.stash[_OPENED]
-    sent = "\n".join(filter(None, (listing(session.record) for session in opened)))
-    if report.failed and sent:
-        report.sections.append(("fastask tasks", sent))
+    if report.failed:
+        lists = (listing(session.record, before) for session, before in opened.items())
+        if sent := "\n".join(filter(None, lists)):
+            report.sections.append(("fastask tasks", sent))
     if call.when == "teardown":
         given = item.stash.get(_GIVEN, None)
         if given is not None:
             if names := [sent.name for sent in given.session.runs.waiting]:
                 setattr(report, _FORGOTTEN, names)  # which pytest-xdist passes on
             del item.stash[_GIVEN]  # items live as long as the run
-        opened[:] = [session for session in opened if not session.is_left]  # of wider scopes
+        _forget(opened, 0)
     return report
 
 
@@ -177,6 +182,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if lines:
         terminalreporter.section("fastask: sent with run='later' and never run")
         terminalreporter.write_line("\n".join(lines))
+
+
+def _note(opened: dict[Session, int], session: Session) -> None:
+    opened[session] = 0
+    _forget(opened, _MOST_LEFT)
+
+
+def _forget(opened: dict[Session, int], most: int) -> None:
+    """Keep the last ones of those that were left, and what is of wider scopes."""
+    left = [session for session in opened if session.is_left]
+    for session in left[: max(0, len(left) - most)]:
+        del opened[session]
 
 
 def _check(item: pytest.Item, error: BaseException | None) -> None:

@@ -98,14 +98,17 @@ class Testing:
     ) -> None:
         session = self._sessions.pop()
         try:
-            await session.leave_lifespan(error)
+            try:
+                await session.leave_lifespan(error)
+            finally:
+                session.close(error)  # what the shutdown has sent may still run
         except BaseException as later:
             session.check(later)
             raise
         else:
             session.check(error)
         finally:
-            self._close(session)
+            self._turns.give(session)
 
     def _open(self) -> Session:
         session = Session(self._program, self._lifespan, self._options)

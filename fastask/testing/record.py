@@ -22,6 +22,7 @@ __all__ = ["Due", "Record", "SentTask", "State", "due", "listing", "loop_of", "l
 State: TypeAlias = Literal["waiting", "running", "succeeded", "failed"]
 
 _LONGEST = 400  # characters of what a task raised, or is named
+_DEEPEST = 20  # indents of a line
 _REQUEUED = "X-Taskiq-requeue"  # the label of a message that a task has sent of itself
 _RETRIED = "_retries"  # and that of one that a retry middleware has sent
 
@@ -67,6 +68,7 @@ class SentTask:
         is_requeued: whether it waits because it has put itself back, by `ctx.requeue()`.
         again: how often it was sent again, for a retry or by itself.
         is_lost: whether its run can't be waited for, so what becomes of it is not noted.
+        is_inside: whether its function runs, so that it is no middleware that sends for it.
     """
 
     def __init__(self, message: TaskiqMessage, broker: AsyncBroker) -> None:
@@ -91,6 +93,7 @@ class SentTask:
         self.is_requeued: bool = False
         self.again: int = _again(message)
         self.is_lost: bool = False
+        self.is_inside: bool = False
         self._began = 0.0
         self._value: Any = None
         self.raised: BaseException | None = None
@@ -99,6 +102,11 @@ class SentTask:
     def depth(self) -> int:
         """How many tasks are between it and what is no task."""
         return sum(1 for _ in _senders(self)) - 1
+
+    @property
+    def is_below_itself(self) -> bool:
+        """Whether a task of its name has led to it."""
+        return any(sender.name == self.name for sender in _senders(self.sender))
 
     @property
     def root(self) -> SentTask:
@@ -214,7 +222,11 @@ class Record:
 
 def _is_attempt(message: TaskiqMessage, known: SentTask) -> bool:
     """Whether a message is a retry of a task, and not a new one of the same id."""
-    return message.task_name == known.name and _again(message) > known.again
+    if message.task_name != known.name:
+        return False
+    # A middleware that retries may count in a label of its own.
+    is_by_middleware = known is running.get() and not known.is_inside
+    return is_by_middleware or _again(message) > known.again
 
 
 def _again(message: TaskiqMessage) -> int:
@@ -250,18 +262,21 @@ def _senders(sent: SentTask | None) -> Iterator[SentTask]:
         sent = sent.sender
 
 
-def listing(record: Record) -> str:
-    """Give what was sent, for people: one line for each task, indented below its sender."""
+def listing(record: Record, before: int = 0) -> str:
+    """Give what was sent, for people: one line for each task, indented below its sender.
+
+    Args:
+        record: what was sent.
+        before: how many of the first ones are left out.
+    """
+    listed = record.sent[before:]
+    known = set(listed)
     lines: list[str] = []
-
-    def add(sent: SentTask, indent: str) -> None:
-        lines.append(f"{indent}{_line(sent)}")
-        for below in sent.sent:
-            add(below, f"{indent}  ")
-
-    for sent in record.sent:
-        if sent.sender is None or sent.sender not in record.sent:
-            add(sent, "")
+    left = [(sent, 0) for sent in reversed(listed) if sent.sender not in known]
+    while left:  # chains may be longer than Python's stack
+        sent, depth = left.pop()
+        lines.append(f"{'  ' * min(depth, _DEEPEST)}{_line(sent)}")
+        left += [(below, depth + 1) for below in reversed(sent.sent)]
     return "\n".join(lines)
 
 

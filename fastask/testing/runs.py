@@ -9,16 +9,15 @@ from typing import Any, Literal, TypeAlias
 from taskiq import BrokerMessage
 
 from fastask.enqueued import Enqueued
-from fastask.testing.record import Record, SentTask, loop_of, looped
+from fastask.testing.record import Record, SentTask, loop_of
 
 __all__ = ["Run", "Runs"]
 
 Run: TypeAlias = Literal["inline", "later", "never"]
 
 _DEEPEST = 50  # tasks that run inline within each other
-# Where the test gives no limit: runs of one task that puts itself back, or of tasks below one
-# that have sent each other.
-_MOST = 1000
+_MOST = 1000  # runs of one task that puts itself back, where the test gives no limit
+_MOST_LOOPED = 10_000  # tasks below a first one that a task of the same name has led to
 
 
 class Runs:
@@ -125,10 +124,10 @@ class Runs:
     def _refuse_loop(self, sent: SentTask) -> None:
         """Raise the error of a chain that has no end, and for what else its root leads to."""
         root, is_new = sent.root, not sent.attempts
-        self._looped[root] += is_new and bool(looped(sent))
-        is_endless = sent.depth > _DEEPEST or (is_new and self._looped[root] > _MOST)
+        self._looped[root] += is_new and sent.is_below_itself
+        is_endless = sent.depth > _DEEPEST or (is_new and self._looped[root] > _MOST_LOOPED)
         if is_endless or sent.attempts >= _MOST:
-            self._looped[root] = _MOST + 1
+            self._looped[root] = _MOST_LOOPED + 1
             raise loop_of([sent])
 
     async def _run_until_it_ends(self, task_id: str) -> None:

@@ -46,20 +46,26 @@ async def send_due(
     await labels.startup()
     # Taskiq's own source of labels has those of the tasks, too.
     others = [source for source in sources if not isinstance(source, LabelScheduleSource)]
-    moments = [
-        (moment, source, one)
-        for source in (labels, *others)
-        for one in await source.get_schedules()
-        for moment in _moments(one, begin, end)
-    ]
     sent: list[SentTask] = []
-    for moment, source, schedule in sorted(moments, key=lambda each: each[0]):
+    for moment, source, schedule in await _due([labels, *others], begin, end):
         token = due.set(Due(moment, sent))
         try:
             await scheduler.on_ready(source, schedule)
         finally:
             due.reset(token)
     return sent
+
+
+async def _due(
+    sources: Sequence[ScheduleSource], begin: datetime, end: datetime
+) -> list[tuple[datetime, ScheduleSource, ScheduledTask]]:
+    moments = [
+        (moment, source, one)
+        for source in sources
+        for one in await source.get_schedules()
+        for moment in _moments(one, begin, end)
+    ]
+    return sorted(moments, key=lambda each: each[0])
 
 
 def _range(

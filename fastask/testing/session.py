@@ -147,9 +147,11 @@ class Session:
         Raises:
             BaseException: what the lifespan's shutdown raises, if it was entered there.
         """
-        self._underway.wait(error)
-        self.is_left = True
-        self._portals.close()
+        try:
+            self._underway.wait(error)
+        finally:
+            self.is_left = True
+            self._portals.close()
 
     def restore(self) -> None:
         """Switch back."""
@@ -176,6 +178,7 @@ class Session:
         Raises:
             BaseExceptionGroup: those errors.
         """
+        self._underway.has_failed |= error is not None
         unseen = self.record.unseen_errors() if self._options.raise_errors else []
         for sent in self.record.sent:
             sent.is_looked_at = True  # once is enough
@@ -223,7 +226,10 @@ class Session:
             await self.settle(error)
         finally:
             self.loop = None
-            await self._opened.moved().__aexit__(kind, error, traceback)
+            try:
+                await self._opened.moved().__aexit__(kind, error, traceback)
+            finally:  # what the shutdown has begun has no app any more
+                await self._underway.ended(asyncio.CancelledError())
 
     def block(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run something asynchronous from a test that is not.
@@ -258,7 +264,7 @@ class Session:
         replace(undo, broker, replacements)
         limiters = Limiters(self.program._threads)  # where `Program.limiter` looks
         replace(undo, self.program, {"_threads": limiters.threads, "_limiters": limiters})
-        threads = OneThreadEach(self._underway)
+        threads = OneThreadEach(self._underway, limiters.threads)
         self._receiver = TestReceiver(broker, threads, max_async_tasks=100, run_startup=False)
 
     def _switch_app(self, undo: ExitStack, adopt: Callable[[FastAPI], None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import ParamSpec, TypeVar
@@ -55,10 +56,14 @@ class OneThreadEach(Executor):
 
     Args:
         underway: where it is noted until it ends, though the task may end before.
+        threads: how many functions run at once; those of what other tasks have sent don't count.
     """
 
-    def __init__(self, underway: Underway) -> None:
+    def __init__(self, underway: Underway, threads: int) -> None:
         self._underway = underway
+        self._free = threads
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._lock = threading.Lock()
 
     def submit(self, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Begin to run a function."""
@@ -76,5 +81,29 @@ class OneThreadEach(Executor):
                 if run is not None:
                     self._underway.end(run)
 
-        threading.Thread(target=work, name="fastask task", daemon=True).start()
+        if sent is not None and sent.depth:
+            _start(work)
+        else:
+            self._start_in_turn(work)
         return future
+
+    def _start_in_turn(self, work: Callable[[], None]) -> None:
+        with self._lock:
+            self._waiting.append(work)
+            if not self._free:
+                return
+            self._free -= 1
+        _start(self._work_off)
+
+    def _work_off(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._free += 1
+                    return
+                work = self._waiting.popleft()
+            work()
+
+
+def _start(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name="fastask task", daemon=True).start()

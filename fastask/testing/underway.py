@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Any
 
@@ -14,14 +16,21 @@ from anyio import CancelScope
 from taskiq import TaskiqResult
 from taskiq.receiver import Receiver
 
+from fastask.signatures import Kind, kind_of
 from fastask.testing.loops import running_loop, this_loop
 from fastask.testing.record import SentTask, running
+
+if sys.version_info >= (3, 13):  # as Taskiq's receiver tells how to call a function
+    from inspect import iscoroutinefunction
+else:
+    from asyncio import iscoroutinefunction
 
 __all__ = ["Begun", "TestReceiver", "Underway"]
 
 logger: logging.Logger = logging.getLogger("fastask.testing")
 
 _PATIENCE = 10.0  # seconds that a task has when the test has ended
+_PATIENCE_FAILED = 0.5  # and when it has failed
 _PAUSE = 0.005  # seconds
 
 
@@ -37,6 +46,7 @@ class Begun:
         self.sent = sent
         self.loop: asyncio.AbstractEventLoop = this_loop()
         self._scope: CancelScope | None = None
+        self._task: asyncio.Task[Any] | None = None
         self._is_cancelled = False
 
     def begin(self) -> CancelScope:
@@ -48,18 +58,23 @@ class Begun:
         if self._is_cancelled:
             raise _refused(self.sent)
         self.loop, self._scope = this_loop(), CancelScope()
+        self._task = asyncio.current_task()
         return self._scope
 
     def cancel(self) -> None:
         """Cancel it, from any thread.
 
-        By its scope, so that it ends after the thread of a blocking function, which may be about
-        to send something; `asyncio.Task.cancel` would not wait for that.
+        A coroutine once, so that it may await something when it cleans up; when asked again, for
+        good. A blocking function by its scope, so that it ends after its thread, which may be
+        about to send something; `asyncio.Task.cancel` would not wait for that.
         """
-        self._is_cancelled = True
-        if self._scope is not None:
-            with suppress(RuntimeError):  # of a loop that is closed
-                self.loop.call_soon_threadsafe(self._scope.cancel)
+        is_first, self._is_cancelled = not self._is_cancelled, True
+        if self._scope is None or self._task is None:
+            return
+        is_once = is_first and _is_coroutine(self.sent)
+        cancel: Callable[[], object] = self._task.cancel if is_once else self._scope.cancel
+        with suppress(RuntimeError):  # of a loop that is closed
+            self.loop.call_soon_threadsafe(cancel)
 
 
 class Underway:
@@ -67,9 +82,13 @@ class Underway:
 
     Args:
         is_going_on: whether another run is about to begin.
+
+    Attributes:
+        has_failed: whether the test has, so that what runs gets less time.
     """
 
     def __init__(self, is_going_on: Callable[[], bool]) -> None:
+        self.has_failed: bool = False
         self._is_going_on = is_going_on
         self._runs: set[Begun] = set()
         self._is_cancelled = False
@@ -115,7 +134,11 @@ class Underway:
         self, error: BaseException | None, blocked: asyncio.AbstractEventLoop | None
     ) -> Iterator[float]:
         is_stopped = error is not None and not isinstance(error, Exception)
-        self._until = 0.0 if is_stopped else monotonic() + _PATIENCE
+        is_failed = self.has_failed or error is not None
+        patience = min(_PATIENCE, _PATIENCE_FAILED) if is_failed else _PATIENCE
+        self._until = 0.0 if is_stopped else monotonic() + patience
+        if not is_stopped:
+            yield 0  # in which an asyncio task that was just created begins
         while self._awaited(blocked) or (self._is_going_on() and blocked is None):
             if monotonic() >= self._until:
                 break
@@ -139,6 +162,8 @@ class Underway:
             if monotonic() > tell_at:
                 tell_at += _PATIENCE
                 logger.warning("ft.testing() waits for what can't be cancelled: %s", names)
+                for run in late:
+                    run.cancel()
             yield _PAUSE
         for run in late:
             run.sent.end(None, _still_running(run.sent))
@@ -162,16 +187,49 @@ class TestReceiver(Receiver):
 
     __test__ = False  # not a test class, whatever pytest makes of its name
 
-    async def run_task(self, *args: Any, **kwargs: Any) -> TaskiqResult[Any]:
+    async def run_task(self, target: Any, *args: Any, **kwargs: Any) -> TaskiqResult[Any]:
         """Run a task.
 
         Raises:
             asyncio.CancelledError: nobody waits for it any more.
         """
-        result = await super().run_task(*args, **kwargs)
+        result = await super().run_task(_noted(target), *args, **kwargs)
         if (sent := running.get()) is not None and sent.is_lost:
             raise asyncio.CancelledError
         return result
+
+
+def _is_coroutine(sent: SentTask) -> bool:
+    """Whether the function of a task is one, as it was written."""
+    function = getattr(sent.task, "func", None) or getattr(sent.task, "original_func", None)
+    return function is not None and kind_of(function) is Kind.ASYNC
+
+
+def _noted(target: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a function that notes when it runs; before and after that, middlewares send."""
+    if (sent := running.get()) is None:
+        return target
+
+    @functools.wraps(target)
+    async def awaited(*args: Any, **kwargs: Any) -> Any:
+        with _inside(sent):
+            return await target(*args, **kwargs)
+
+    @functools.wraps(target)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        with _inside(sent):
+            return target(*args, **kwargs)
+
+    return awaited if iscoroutinefunction(target) else called
+
+
+@contextmanager
+def _inside(sent: SentTask) -> Iterator[None]:
+    sent.is_inside = True
+    try:
+        yield
+    finally:
+        sent.is_inside = False
 
 
 def _refused(sent: SentTask) -> RuntimeError:

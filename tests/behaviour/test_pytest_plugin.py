@@ -78,6 +78,7 @@ def test_before():
     asyncio.run(add.kiq(1, 2))
 
 def test_it():
+    asyncio.run(add.kiq(1, 2))
     assert 0
 """,
 }
@@ -90,7 +91,53 @@ def test_section_of_an_own_one(name: str, tmp_path: Path) -> None:
     counts, written = run(tmp_path, f"{OWN[name]}{other}", options="-p no:randomly")
     assert counts.startswith("2 failed"), written
     sections = re.findall(r" fastask tasks -+\napp:add  succeeded, [\d.]+ ms\n", written)
-    assert len(sections) == (2 if name == "fixture of a module" else 1), written
+    assert len(sections) == 1, written
+
+
+def test_section_of_wider_ones(tmp_path: Path) -> None:
+    """It has what was sent for this test, and none is made for one that passes."""
+    test = """
+import fastask.pytest_plugin
+
+@pytest.fixture(scope="module", autouse=True)
+def tasks():
+    with ft.testing(raise_errors=False) as tasks:
+        yield tasks
+
+def test_first():
+    asyncio.run(add.kiq(1, 1))
+
+def test_second():
+    asyncio.run(outer.kiq())
+    assert 0
+
+def test_third():
+    asyncio.run(add.kiq(1, 1))
+    fastask.pytest_plugin.listing = None
+"""
+    counts, written = run(tmp_path, test, options="-p no:randomly")
+    assert counts == "1 failed, 2 passed", written
+    assert re.findall(r"^ *app:\w+  \w+", written, re.MULTILINE) == [
+        "app:outer  failed",
+        "  app:add  succeeded",
+    ]
+
+
+def test_section_of_many(tmp_path: Path) -> None:
+    """Of very many that one test enters, the last ones are kept; and those that go on."""
+    test = """
+def test_it():
+    with ft.testing():
+        asyncio.run(add.kiq(1, 1))
+        for _ in range(30):
+            with ft.testing(raise_errors=False):
+                asyncio.run(outer.kiq())
+        assert 0
+"""
+    counts, written = run(tmp_path, test)
+    assert counts == "1 failed", written
+    assert written.count("\napp:add  succeeded") == 1
+    assert written.count("\napp:outer  failed") == 21  # with the one that was open last
 
 
 def test_other_event_loops(tmp_path: Path) -> None:

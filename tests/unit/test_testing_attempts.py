@@ -14,6 +14,7 @@ from taskiq import (
     TaskiqResult,
 )
 from taskiq.abc.middleware import TaskiqMiddleware
+from taskiq.kicker import AsyncKicker
 
 from fastask import InvalidMessageError
 from tests.unit.doubles import PATIENCE, RecordingSource
@@ -143,6 +144,49 @@ class Noting(TaskiqMiddleware):
 
     def post_save(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:
         self.events.append(f"saved {result.error!r}")
+
+
+class OwnRetries(TaskiqMiddleware):
+    """Counts in a label of its own, and says nothing of it."""
+
+    async def on_error(
+        self, message: TaskiqMessage, result: TaskiqResult[Any], exception: BaseException
+    ) -> None:
+        if (tries := int(message.labels.get("tries", 1))) < 3:
+            kicker: Any = AsyncKicker(message.task_name, self.broker, message.labels)
+            kicker = kicker.with_task_id(message.task_id).with_labels(tries=tries + 1)
+            await kicker.kiq(*message.args, **message.kwargs)
+
+
+@pytest.mark.parametrize("where", ["function", "dependency"])
+@pytest.mark.parametrize("kind", ["ours", "plain"])
+@in_each_mode
+async def test_retries_of_the_project(shop: Shop, run: Any, kind: str, where: str) -> None:
+    """What a middleware sends under the id of the task that has failed is a retry, too."""
+    shop.broker.add_middlewares(OwnRetries())
+
+    def fail(at: str) -> None:
+        if at == where and tasks.sent[0].attempts < 3:
+            raise LookupError
+
+    async def dependency() -> None:
+        fail("dependency")
+
+    async def function(given: None = TaskiqDepends(dependency)) -> str:
+        fail("function")
+        return "ok"
+
+    async def ours(given: None = shop.ft.depends(dependency)) -> str:
+        return await function()
+
+    task: Any = shop.ft.task("flaky")(ours)
+    if kind == "plain":
+        task = shop.broker.register_task(function, "plain")
+    async with asyncio.timeout(PATIENCE), shop.ft.testing(run) as tasks:
+        await task.kiq()
+        await tasks.run_all()
+        [sent] = tasks.sent
+        assert (sent.result, sent.attempts) == ("ok", 3)
 
 
 @pytest.mark.parametrize("kind", [SimpleRetryMiddleware, SmartRetryMiddleware])

@@ -43,7 +43,7 @@ def counted(shop: Shop, kind: str) -> tuple[Any, list[int]]:
 @pytest.mark.parametrize("kind", ["one after the other", "at once", "retried"])
 async def test_loop_that_branches(shop: Shop, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A loop that grows is named soon, however it grows."""
-    monkeypatch.setattr(fastask.testing.runs, "_MOST", 100)
+    monkeypatch.setattr(fastask.testing.runs, "_MOST_LOOPED", 100)
     tree, runs = counted(shop, kind)
     async with asyncio.timeout(PATIENCE), shop.ft.testing(raise_errors=False) as tasks:
         await tree.kiq()
@@ -55,7 +55,7 @@ async def test_loop_that_branches(shop: Shop, kind: str, monkeypatch: pytest.Mon
 
 async def test_many_tasks_of_one(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task may send as many others as it likes, and a loop elsewhere is not theirs."""
-    monkeypatch.setattr(fastask.testing.runs, "_MOST", 20)
+    monkeypatch.setattr(fastask.testing.runs, "_MOST_LOOPED", 20)
     tree, _ = counted(shop, "at once")
 
     @shop.ft.task("many")
@@ -68,6 +68,22 @@ async def test_many_tasks_of_one(shop: Shop, monkeypatch: pytest.MonkeyPatch) ->
         await many.kiq()
         assert {sent.state for sent in tasks.sent_to(shop.price)} == {"succeeded"}
         assert len(tasks.sent_to(shop.price)) == 50
+
+
+async def test_chains_that_are_no_loop(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below tasks that have sent each other, only those are counted that repeat a name."""
+    monkeypatch.setattr(fastask.testing.runs, "_MOST_LOOPED", 20)
+
+    @shop.ft.task("page")
+    async def page(left: int) -> None:
+        if left:
+            await page.kiq(left - 1)
+        for n in range(20):
+            await shop.price.kiq(str(n))
+
+    async with asyncio.timeout(PATIENCE), shop.ft.testing() as tasks:
+        await page.kiq(5)
+        assert len(tasks.sent) == 6 * 21
 
 
 def from_a_thread(send: Callable[[], Any]) -> None:
@@ -118,6 +134,30 @@ async def test_limit_of_threads(shop: Shop) -> None:
     async with asyncio.timeout(PATIENCE), ft.testing(), ft.testing() as tasks:
         await asyncio.gather(meet.kiq(), meet.kiq())
         assert [type(sent.error) for sent in tasks.sent] == [threading.BrokenBarrierError] * 2
+
+
+async def test_limit_of_threads_of_plain_tasks() -> None:
+    """So do plain tasks of the broker, and one that waits takes its turn."""
+    broker = RecordingBroker()
+    ft = FastTask(FastAPI(), broker, threads=2)
+    now: list[int] = []
+    most: list[int] = []
+
+    def function() -> None:
+        now.append(1)
+        most.append(len(now))
+        asyncio.run(leaf.kiq())
+        now.pop()
+
+    def nothing() -> None: ...
+
+    plain: Any = broker.register_task(function, "plain")
+    leaf: Any = broker.register_task(nothing, "leaf")
+    async with asyncio.timeout(PATIENCE), ft.testing() as tasks:
+        await asyncio.gather(*(plain.kiq() for _ in range(20)))
+        assert {sent.state for sent in tasks.sent} == {"succeeded"}
+    assert len(most) == 20
+    assert max(most) <= 2
 
 
 def test_blocking_routes(shop: Shop) -> None:
