@@ -148,6 +148,10 @@ class DurableBroker(AsyncBroker):
         """Have messages delivered again."""
         ...
 
+    async def lay_aside(self, taken: Taken, pause: float) -> bool:
+        """Have the server give a message back after some seconds; this one can't."""
+        return False
+
     @abstractmethod
     async def count_start(self, taken: Taken) -> int:
         """Count a start of a message that was delivered before."""

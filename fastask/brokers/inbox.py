@@ -45,12 +45,14 @@ class Taken:
         is_again: whether it was delivered before, and not handed back.
         starts: how often it was started and did not come to an end, as far as was counted;
             the start of its first delivery is not.
+        is_dead: whether it was given up; then its starts are never forgotten.
     """
 
     data: bytes
     handle: Any
     is_again: bool = False
     starts: int = 0
+    is_dead: bool = False
 
 
 class Transport(Protocol):
@@ -68,6 +70,10 @@ class Transport(Protocol):
 
     async def give_back(self, held: Sequence[Taken], *, is_fresh: bool) -> None:
         """Have messages delivered again at once; `is_fresh` forgets how often they were started."""
+
+    async def lay_aside(self, taken: Taken, pause: float) -> bool:
+        """Have the server give a message back after some seconds; `False` if it can't."""
+        ...
 
     async def count_start(self, taken: Taken) -> int:
         """Count a start of a message that was delivered before, and give how many there are."""
@@ -100,7 +106,7 @@ class Inbox:
         self._suspects: Suspects[Taken] = Suspects(settings.deadline)
         self._put_off: set[Taken] = set()  # held, but not run any more
         self._due: deque[Taken] = deque()  # of those that were put off
-        self._forgotten: deque[Taken] = deque()
+        self._forgotten: deque[Taken] = deque()  # to be given back, and their starts count
         self._woken = asyncio.Event()  # the heartbeat has something to do
         self._leaving = asyncio.Event()  # nothing more is taken
         self._closing = asyncio.Event()  # nothing is waited for
@@ -163,12 +169,20 @@ class Inbox:
         """Have a message given back, whose task came to no end; may be called in any thread."""
         self._forgotten.append(taken)
 
-    def put_off(self, taken: Taken, pause: float) -> None:
+    async def put_off(self, taken: Taken, pause: float) -> None:
         """Have a message given back after some seconds, as if it had not been started."""
-        if taken in self._held:  # or it was handed back
-            self._release(taken)
-            self._put_off.add(taken)
-            asyncio.get_running_loop().call_later(pause, self._come_due, taken)
+        if taken not in self._held:  # it was handed back
+            return
+        self._release(taken)  # and is not handed back in the middle of what follows
+        is_gone = False
+        try:
+            is_gone = not taken.is_dead and await self._transport.lay_aside(taken, pause)
+        except Exception as error:  # noqa: BLE001 - each client has errors of its own
+            logger.debug("a message could not be laid aside (%s); it is held", _told(error))
+        finally:
+            if not (is_gone or self._closing.is_set()):
+                self._put_off.add(taken)
+                asyncio.get_running_loop().call_later(pause, self._come_due, taken)
 
     async def answer(self, taken: Taken, how: Callable[[Taken], Awaitable[None]]) -> None:
         """Answer for a message, again if the server is away.
@@ -210,7 +224,7 @@ class Inbox:
         self._ended.set()
 
     def _come_due(self, taken: Taken) -> None:
-        self._due.append(taken)
+        (self._forgotten if taken.is_dead else self._due).append(taken)
         self._woken.set()
 
     async def _ready(self, taken: Taken) -> list[AckableMessage]:
@@ -226,7 +240,8 @@ class Inbox:
         if data is None:  # nobody is to be told
             await self.answer(taken, self._transport.bury)
             return []
-        return [AckableMessage(data=data, ack=_Hold(self, taken, is_dead=True))]
+        taken.is_dead = True
+        return [AckableMessage(data=data, ack=_Hold(self, taken))]
 
     async def _take(self) -> None:
         pause = _FIRST_PAUSE
@@ -258,10 +273,10 @@ class Inbox:
             self._woken.clear()
             try:
                 async with asyncio.timeout(interval):
+                    if held := self.held:  # first, as nobody else may start what runs here
+                        await self._transport.extend(list(held))
                     await self._give_back(self._due, is_fresh=True)
                     await self._give_back(self._forgotten, is_fresh=False)
-                    if held := self.held:
-                        await self._transport.extend(list(held))
             except Exception as error:  # noqa: BLE001 - each client has errors of its own
                 self._note(error)
                 pause = min(interval, 1.0)
@@ -283,7 +298,9 @@ class Inbox:
             return
         try:
             async with asyncio.timeout(_CLOSE_TIMEOUT):
-                await self._transport.give_back(held, is_fresh=True)
+                for is_dead in (False, True):
+                    if some := [taken for taken in held if taken.is_dead is is_dead]:
+                        await self._transport.give_back(some, is_fresh=not is_dead)
         except Exception as error:  # noqa: BLE001 - each client has errors of its own
             logger.warning(
                 "%d messages could not be handed back (%s); they are delivered again in %g s",
@@ -326,22 +343,21 @@ async def put_off(acknowledge: Callable[[], Awaitable[None]], pause: float) -> N
 class _Hold:
     """What acknowledges a message. When nobody has it any more, the message is given back."""
 
-    __slots__ = ("_inbox", "_is_dead", "_taken")
+    __slots__ = ("_inbox", "_taken")
 
-    def __init__(self, inbox: Inbox, taken: Taken, *, is_dead: bool = False) -> None:
+    def __init__(self, inbox: Inbox, taken: Taken) -> None:
         self._inbox = inbox
         self._taken: Taken | None = taken
-        self._is_dead = is_dead
 
     async def __call__(self) -> None:
         taken, self._taken = self._taken, None
         if taken is None:
             return
         if (pause := _pause_of.get()) is not None:
-            self._inbox.put_off(taken, pause)
+            await self._inbox.put_off(taken, pause)
         else:
             transport = self._inbox._transport
-            how = transport.bury if self._is_dead else transport.acknowledge
+            how = transport.bury if taken.is_dead else transport.acknowledge
             await self._inbox.answer(taken, how)
 
     def __del__(self) -> None:

@@ -210,7 +210,7 @@ async def test_results_are_away(server: NatsServer, tmp_path: Path) -> None:
 
 async def test_given_out_again_meanwhile(server: NatsServer) -> None:
     """Given out while its acknowledgement is under way, a message is not run again."""
-    worker = made(server.url, "q", deadline=1)
+    worker = made(server.url, "q", deadline=1.5)
     async with up(worker):
         await worker.kick(message("a"))
         [first] = await taken(worker)

@@ -171,6 +171,21 @@ async def test_with_login(tmp_path: Path, is_worker: bool) -> None:
             await bad.shutdown()
 
 
+async def test_narrow_rights(tmp_path: Path) -> None:
+    """A worker starts that may not ask for the consumer which it makes."""
+    config = """authorization { users = [
+      { user: all, password: pw }
+      { user: some, password: pw, permissions: {
+        publish: { allow: ["$JS.>", "$KV.>", "q", "_INBOX.>"], deny: "$JS.API.CONSUMER.INFO.>" }
+        subscribe: "_INBOX.>" } }
+    ] }"""
+    with nats_server(tmp_path, config, login=b',"user":"all","pass":"pw"') as server:
+        worker = made(server.url.replace("//", "//some:pw@"), "q")
+        async with up(worker):
+            await worker.kick(message("a"))
+            assert texts(await taken(worker)) == ["a"]
+
+
 async def test_tls_is_not_left_out(server: NatsServer, queue: str) -> None:
     """`tls://` does not go on without, and no password is sent."""
     place = server.url.partition("://")[2]

@@ -130,6 +130,25 @@ async def test_key_of_another_program(
     assert str(caught.value).endswith("name another queue in the URL)")
 
 
+@pytest.mark.parametrize("is_ping", [True, False])
+async def test_narrow_rights(redis_url: str, queue: str, redis: Redis, is_ping: bool) -> None:
+    """Who may not ask for the type of the queue's key may send; who may do nothing is told."""
+    rights = ["-@all", "+client", "+hello", "+select", "+xadd", *(["+ping"] if is_ping else [])]
+    await redis.acl_setuser(queue, enabled=True, passwords=["+pw"], keys=["*"], commands=rights)
+    sender = made(redis_url.replace("//", f"//{queue}:pw@"), queue)
+    sender.is_worker_process = False
+    try:
+        if is_ping:
+            async with up(sender):
+                await sender.kick(message("a"))
+        else:
+            with pytest.raises(BrokerUnavailableError, match="correct the user"):
+                await sender.startup()
+        assert await redis.xlen(queue) == int(is_ping)
+    finally:
+        await redis.acl_deluser(queue)
+
+
 async def test_results_are_away(redis_url: str, queue: str, redis: Redis) -> None:
     """A start that fails for the results' server leaves no connection to the broker's."""
     broker = made(redis_url, queue)

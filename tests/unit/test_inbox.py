@@ -26,7 +26,9 @@ class Server:
         self.dead: list[Taken] = []
         self.back: list[tuple[Taken, bool]] = []
         self.extended: list[list[Taken]] = []
+        self.aside: list[Taken] = []
         self.is_away = False
+        self.lays_aside = False
         self.changed = asyncio.Condition()
 
     async def take(self, most: int) -> Sequence[Taken]:
@@ -51,6 +53,12 @@ class Server:
         await self._answer()
         self.back.extend((taken, is_fresh) for taken in held)
         await self._tell()
+
+    async def lay_aside(self, taken: Taken, pause: float) -> bool:
+        if self.lays_aside:
+            await self._answer()
+            self.aside.append(taken)
+        return self.lays_aside
 
     async def count_start(self, taken: Taken) -> int:
         await self._answer()

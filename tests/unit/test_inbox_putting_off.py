@@ -4,9 +4,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from taskiq import AckableMessage
+from taskiq import AckableMessage, InMemoryBroker, TaskiqMessage
 
-from fastask.brokers.inbox import put_off
+from fastask.brokers.inbox import MAX_STARTS, Taken, put_off
 from tests.unit.test_inbox import (
     WAIT,
     Server,
@@ -154,3 +154,109 @@ async def test_raises_what_is_raised() -> None:
 
     with pytest.raises(RuntimeError, match="not ackable"):
         await put_off(fail, 0)
+
+
+def dead(name: str) -> Taken:
+    inner = TaskiqMessage(task_id="id", task_name="a:kill", labels={}, args=[], kwargs={})
+    data = InMemoryBroker().formatter.dumps(inner).message
+    return Taken(data, name, is_again=True, starts=MAX_STARTS)
+
+
+async def test_dead_letter() -> None:
+    """What was given up is not started once more for an error that could not be saved."""
+    server = Server(dead("a"), fresh("b"))
+    server.lays_aside = True  # which forgets its starts
+    async with listening(inbox_of(server, deadline=LONG)) as messages:
+        await later(await following(messages), 0)
+        await server.until(lambda: server.back)
+    assert server.aside == []
+    assert told(server) == [("a", False), ("b", True)]
+
+
+@pytest.mark.parametrize("is_put_off", [True, False])
+async def test_dead_letter_at_the_end(is_put_off: bool) -> None:
+    """A worker that stops hands it back as what it is."""
+    server = Server(dead("a"), fresh("b"))
+    async with listening(inbox_of(server)) as messages:
+        given = [await following(messages)]
+        if is_put_off:
+            await later(given[0], LONG)
+            given.append(await following(messages))  # it runs alone
+        await messages.aclose()
+    assert told(server) == [("b", True), ("a", False)]
+
+
+async def test_what_runs_is_kept_first() -> None:
+    """A server that takes nothing back, as its disk is full, keeps what runs for this worker."""
+    server = Server(fresh("a"), fresh("b"))
+
+    async def full(*_: Any, **options: Any) -> None:
+        raise ConnectionError("the disk is full")
+
+    give_back, server.give_back = server.give_back, full  # type: ignore[method-assign]
+    async with listening(inbox_of(server, deadline=0.06)) as messages:
+        message, running = await following(messages), await following(messages)
+        await later(message, 0)
+        await server.until(lambda: len(server.extended) >= 3)
+        assert {taken.handle for taken in server.extended[-1]} == {"a", "b"}
+        server.give_back = give_back  # type: ignore[method-assign]
+        await server.until(lambda: server.back)
+        await acknowledge(running)
+    assert told(server) == [("a", True)]
+
+
+async def test_laid_aside() -> None:
+    """What the server keeps takes no place here, and is not given back."""
+    server = Server(fresh("a"))
+    server.lays_aside = True
+    inbox = inbox_of(server)
+    inbox.max_running = 1
+    async with listening(inbox) as messages:
+        message = await following(messages)
+        await later(message, LONG)
+        assert inbox.held == frozenset()
+        server.messages = [fresh("b")]
+        await acknowledge(await following(messages))
+        assert server.asked[-1] == 1
+    assert [taken.handle for taken in server.aside] == ["a"]
+    assert server.back == []
+
+
+async def test_not_laid_aside() -> None:
+    """It is held if the server can't keep it."""
+    server = Server(fresh("a"))
+    server.lays_aside = True
+    async with listening(inbox_of(server)) as messages:
+        message = await following(messages)
+        server.is_away = True
+        await later(message, 0)
+        server.is_away = False
+        await server.until(lambda: server.back)
+    assert told(server) == [("a", True)]
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+async def test_end_while_laid_aside(is_cancelled: bool) -> None:
+    """Nobody gives back what is just being moved; who is cancelled meanwhile holds it."""
+    server = Server(fresh("a"))
+    started = asyncio.Event()
+
+    async def slowly(*_: Any) -> bool:
+        started.set()
+        await asyncio.sleep(LONG)
+        return True
+
+    server.lay_aside = slowly  # type: ignore[assignment, method-assign]
+    inbox = inbox_of(server)
+    async with listening(inbox) as messages:
+        moving = asyncio.create_task(later(await following(messages), LONG))
+        async with asyncio.timeout(WAIT):
+            await started.wait()
+        if is_cancelled:
+            moving.cancel()
+            await asyncio.wait([moving])
+            assert len(inbox.held) == 1
+    assert told(server) == ([("a", True)] if is_cancelled else [])
+    moving.cancel()
+    await asyncio.wait([moving])
+    assert inbox.held == frozenset()

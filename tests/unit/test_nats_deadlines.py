@@ -23,22 +23,25 @@ class Question:
 
 
 class Line:
-    """A client whose questions workers with deadlines hear; an error if there is one."""
+    """A client whose questions the worker that asks, and others, hear; or one that is deaf."""
 
-    def __init__(self, *others: float) -> None:
-        self.workers = [Deadlines("q", own) for own in others]
+    def __init__(self, own: float, *others: float) -> None:
+        self.workers = [Deadlines("q", each) for each in (own, *others)]
         self.heard: list[Any] = []
         self.error: Exception | None = None
+        self.is_deaf = False
 
     async def subscribe(self, subject: str, cb: Any) -> None:
         self.heard.append((subject, cb))
 
     async def request(self, _: str, data: bytes, timeout: float) -> None:
         question: Any = Question(data, "here")
-        for worker in self.workers:
+        if self.error is not None:
+            raise self.error
+        for worker in () if self.is_deaf else self.workers:
             await worker._asked(question)
-        if self.error is not None or not question.answers:
-            raise self.error or TimeoutError
+        if not question.answers:
+            raise NoRespondersError if len(self.workers) == 1 else TimeoutError
 
 
 async def looks(deadlines: Deadlines, line: Any, there: float) -> int:
@@ -54,38 +57,46 @@ async def looks(deadlines: Deadlines, line: Any, there: float) -> int:
 )
 async def test_who_needs_a_longer_one(others: list[float], count: int) -> None:
     """Any worker with a longer deadline than the one that asks keeps what is there."""
-    assert await looks(Deadlines("q", 2.0), Line(*others), 30.0) == count
+    assert await looks(Deadlines("q", 2.0), Line(2.0, *others), 30.0) == count
     assert count in (100, (30 + LOOK) / LOOK + 1)
 
 
 async def test_it_has_to_be_quiet_for_long() -> None:
     """An answer begins the time anew; an outage is none."""
-    deadlines, line = Deadlines("q", 2.0), Line()
+    deadlines, line = Deadlines("q", 2.0), Line(2.0)
     given: Any = line
     for _ in range(7):
         assert not await deadlines.is_long(given, 30.0)
     line.error = ConnectionError()
     with pytest.raises(ConnectionError):
         await deadlines.is_long(given, 30.0)
-    line.error = NoRespondersError()
+    line.error = None
     assert await deadlines.is_long(given, 30.0)
-    line.error, line.workers = None, [Deadlines("q", 30.0)]
+    line.workers.append(Deadlines("q", 30.0))
     assert not await deadlines.is_long(given, 30.0)
-    line.workers = []
+    line.workers.pop()
     assert await looks(deadlines, given, 30.0) == 8
+
+
+@pytest.mark.parametrize("others", [[], [2.0], [10.0]])
+async def test_who_hears_nobody(others: list[float]) -> None:
+    """A worker that does not hear itself, for want of rights, does not take others for dead."""
+    line = Line(2.0, *others)
+    line.is_deaf = True
+    assert await looks(Deadlines("q", 2.0), line, 30.0) == 100
 
 
 async def test_own_deadline() -> None:
     """The one that this worker has is never too long, and a shorter one is too short."""
     deadlines = Deadlines("q", 0.1 + 0.2)
-    assert await looks(deadlines, Line(), 0.3) == 100
+    assert await looks(deadlines, Line(0.3), 0.3) == 100
     assert not deadlines.is_short(0.3)
     assert deadlines.is_short(0.29)
 
 
 async def test_answers() -> None:
     """Workers answer once over a connection, and nothing to what is no question."""
-    deadlines, line = Deadlines("q", 30.0), Line()
+    deadlines, line = Deadlines("q", 30.0), Line(30.0)
     given: Any = line
     await deadlines.answer(given)
     await deadlines.answer(given)

@@ -50,6 +50,7 @@ _MOST_SINGLES = 8  # takes
 _HEAD = 20  # bytes of the first line of headers
 _DUE = "Fastask-Due"  # the header with the time, in seconds since 1970, that a message waits for
 _GRACE = 3.0  # seconds, at most, for living workers to say so after an outage
+_INFO_TIMEOUT = 1.0  # seconds of a start, which has four
 _LONGEST_DELAY = 1e9  # seconds; the server counts in nanoseconds
 
 
@@ -199,8 +200,11 @@ class JetStreamBroker(DurableBroker, PullBasedJetStreamBroker):
         await make_stream(js, self._queue)
         if is_worker:
             await self._deadlines.answer(await self._connection.client())
-            deadline = max(self.settings.deadline, await deadline_of(js, self._queue))
-            await make_consumer(js, self._queue, deadline)
+            there = 0.0
+            with suppress(TimeoutError):  # so are those answered who may not ask
+                async with asyncio.timeout(_INFO_TIMEOUT):
+                    there = await deadline_of(js, self._queue)
+            await make_consumer(js, self._queue, max(self.settings.deadline, there))
 
     async def _send_in_time(self, outgoing: Outgoing) -> None:
         client, js = self._connection.ready, self._connection.js

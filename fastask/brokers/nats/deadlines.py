@@ -54,8 +54,12 @@ class Deadlines:
         return self._quiet > there + LOOK
 
     async def _is_one_alive(self, client: Client) -> bool:
+        # Where this worker does not hear even itself, others may not be heard either.
+        return await self._answers(client, self._own) or not await self._answers(client, 0.0)
+
+    async def _answers(self, client: Client, deadline: float) -> bool:
         try:
-            await client.request(self._subject, b"%r" % self._own, timeout=_ANSWER_TIMEOUT)
+            await client.request(self._subject, b"%r" % deadline, timeout=_ANSWER_TIMEOUT)
         except (NoRespondersError, TimeoutError):
             return False
         return True

@@ -178,9 +178,22 @@ class RabbitBroker(DurableBroker, AioPikaBroker):
             async with asyncio.timeout(_CLOSE_TIMEOUT):
                 deliveries += await self._consumer.stop()
             self._consumer = None
-        deliveries = [each for each in deliveries if not each.is_void]
+        deliveries = [each for each in deliveries if not (each.is_void or each.is_answered)]
         again = self._renew if is_fresh else Delivery.requeue
-        await asyncio.gather(*(again(each) for each in deliveries))
+        given = await asyncio.gather(*(again(each) for each in deliveries), return_exceptions=True)
+        for error in given:
+            if isinstance(error, BaseException):
+                raise error
+
+    async def lay_aside(self, taken: Taken, pause: float) -> bool:
+        """Move a message to a delay queue: held, it would take the place of one to be pushed."""
+        delivery: Delivery = taken.handle
+        if delivery.is_void:
+            return False
+        async with asyncio.timeout(_PATIENCE):
+            queue = await self._queue_for(await self._publishing(), pause)
+            await self._move(delivery, queue)
+        return True
 
     async def count_start(self, taken: Taken) -> int:
         """Count a start, in a queue whose length is the count.
@@ -300,14 +313,14 @@ class RabbitBroker(DurableBroker, AioPikaBroker):
         count = delivery.count
         if count == 0:
             return Taken(data, delivery)
+        if delivery.key in self._done:  # also if it is held: it may have a copy
+            with suppress(Exception):  # it comes again
+                await self._acknowledge(delivery)
+            return None
         for held in self.inbox.held:
             if held.handle.is_void and held.data == data:  # its task still runs
                 held.handle = delivery
                 return None
-        if delivery.key in self._done:
-            with suppress(Exception):  # it comes again
-                await self._acknowledge(delivery)
-            return None
         taken = Taken(data, delivery, is_again=True, starts=min(count - 1, 1))
         if count > 2:
             try:
@@ -340,10 +353,15 @@ class RabbitBroker(DurableBroker, AioPikaBroker):
         await self._move(delivery, self._queue)
 
     async def _move(self, delivery: Delivery, queue: str) -> None:
-        """Send a copy, and acknowledge the message when the server has it."""
-        headers = {name: value for name, value in delivery.headers.items() if name[:2] != "x-"}
-        copy = Message(delivery.data, headers=headers, delivery_mode=DeliveryMode.PERSISTENT)
-        await self._publish(await self._publishing(), copy, queue)
+        """Send a copy, and acknowledge the message when the server has it.
+
+        After an error it can be called again; what has a copy gets no second one.
+        """
+        if not delivery.is_copied:
+            headers = {name: value for name, value in delivery.headers.items() if name[:2] != "x-"}
+            copy = Message(delivery.data, headers=headers, delivery_mode=DeliveryMode.PERSISTENT)
+            await self._publish(await self._publishing(), copy, queue)
+            delivery.is_copied = True
         self._remember(delivery)
         await self._acknowledge(delivery)
 

@@ -46,6 +46,10 @@ class Acknowledging:
         """Note that a message was answered in another way."""
         self._expected.pop(tag, None)
 
+    def is_expected(self, tag: int) -> bool:
+        """Whether a message was not answered yet."""
+        return tag in self._expected
+
     async def acknowledge(self, tag: int) -> None:
         """Acknowledge a message, together with others that are acknowledged meanwhile.
 
@@ -107,11 +111,15 @@ class Delivery:
 
     As aiormq has it: aio-pika (10.2) makes an object and a task more of it, which take a
     tenth of a small task.
+
+    Attributes:
+        is_copied: whether a copy has taken its place, so that it is only to be acknowledged.
     """
 
     message: DeliveredMessage
     channel: AbstractChannel
     answers: Acknowledging
+    is_copied: bool = False
 
     @property
     def data(self) -> bytes:
@@ -139,6 +147,11 @@ class Delivery:
         return self.channel.is_closed
 
     @property
+    def is_answered(self) -> bool:
+        """Whether an answer is on its way: for a second one the server closes the channel."""
+        return not self.answers.is_expected(self.tag)
+
+    @property
     def key(self) -> int | None:
         """What is the same each time it is delivered, and of no other message; aiormq's have it."""
         name = self.name
@@ -161,9 +174,11 @@ class Delivery:
 
     async def requeue(self) -> None:
         """Have the server deliver the message again; raises what `acknowledge` does."""
-        with never_cancelled():
-            await self.message.channel.basic_nack(self.tag, requeue=True)
-        self.answers.forget(self.tag)
+        try:
+            with never_cancelled():
+                await self.message.channel.basic_nack(self.tag, requeue=True)
+        finally:
+            self.answers.forget(self.tag)
 
     @property
     def tag(self) -> int:

@@ -24,7 +24,7 @@ from typing import Any
 from uuid import uuid4
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 from taskiq import AsyncResultBackend
 from taskiq_redis import RedisStreamBroker
 
@@ -155,7 +155,7 @@ class RedisBroker(DurableBroker, RedisStreamBroker):
 
     async def _reach(self) -> None:
         try:
-            kind = (await self._redis.type(self.queue_name)).decode()
+            kind = await self._kind()
         except BaseException:
             self._back_at = inf
             raise
@@ -164,6 +164,15 @@ class RedisBroker(DurableBroker, RedisStreamBroker):
                 f"the key {self.queue_name!r} is a {kind} of another program, not a stream; "
                 "name another queue in the URL"
             )
+
+    async def _kind(self) -> str:
+        """Give the type of the queue's key; one that fits if this user may not ask for it."""
+        try:
+            kind: bytes = await self._redis.type(self.queue_name)
+        except NoPermissionError:
+            await self._redis.ping()
+            return "stream"
+        return kind.decode()
 
     async def _send(self, outgoing: Outgoing) -> None:
         if outgoing.key is None and outgoing.delay <= 0:
