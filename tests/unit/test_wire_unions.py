@@ -11,7 +11,7 @@ from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 import pytest
-from pydantic import AnyUrl, BaseModel, ByteSize, Field, HttpUrl, SecretStr
+from pydantic import VERSION, AnyUrl, BaseModel, ByteSize, Field, HttpUrl, SecretStr
 from typing_extensions import TypedDict
 
 from fastask import InvalidArgumentsError
@@ -130,7 +130,14 @@ class Site(BaseModel):
         (dict[bool | int, int], {True: 1, 0: 2}),
         (tuple[int, ...] | list[Any], (1, 2)),
         (tuple[int, int] | list, (1, 2)),
-        (Pair | tuple[int], (1,)),
+        pytest.param(
+            Pair | tuple[int],
+            (1,),
+            marks=pytest.mark.skipif(
+                VERSION < "2.13",
+                reason="pydantic 2.12's own check makes a Pair of it, as `run` does",
+            ),
+        ),
         (list[UUID] | list[Any], ["a", ONE]),
         (Card | dict[str, Any], {"at": NOW}),
         (Literal[Kind.ONE] | dict[str, Any] | str, Kind.ONE),
