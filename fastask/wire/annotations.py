@@ -47,6 +47,7 @@ __all__ = [
     "is_json",
     "is_open",
     "is_record",
+    "walk",
 ]
 
 UNIONS = (Union, UnionType)
@@ -67,7 +68,7 @@ _COMMON = ("builtins", "collections.abc", "types", "typing", "typing_extensions"
 
 def is_open(annotation: Any) -> bool:
     """Whether an annotation leaves the type of a value, or of a part of it, open."""
-    return any(_is_open_itself(part) for part in _walk(annotation))
+    return any(_is_open_itself(part) for part in walk(annotation))
 
 
 def is_json(annotation: Any) -> bool:
@@ -101,7 +102,7 @@ def classes_in(annotation: Any) -> dict[str, Any]:
         that two of them have.
     """
     found: dict[str, list[Any]] = {}
-    for part in _walk(annotation):
+    for part in walk(annotation):
         kind = type(part) if isinstance(part, Enum) else part
         origin = get_origin(kind) or kind
         if isinstance(origin, type) and origin.__module__ not in _COMMON:
@@ -197,10 +198,10 @@ def _is_open_itself(part: Any) -> bool:
     return issubclass(origin, (list, dict, set, frozenset, tuple, deque))
 
 
-def _walk(annotation: Any) -> Iterator[Any]:
-    """Give an annotation and all that it consists of, each once."""
+def walk(*annotations: Any) -> Iterator[Any]:
+    """Give annotations and all that they consist of, each once."""
     seen: dict[Any, Any] = {}
-    left = [annotation]
+    left = [*annotations]
     while left:
         part = bare(left.pop())
         if (key := _key(part)) not in seen:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic_core.core_schema import ErrorType
 
 from fastask.shortening import shortened
-from fastask.wire.annotations import bare, fields_of
+from fastask.wire.annotations import fields_of, walk
 from fastask.wire.held import SECRETS, attributes_of
 
 __all__ = ["Secrets", "kind_of_value", "problem", "problems_of", "secrets_in", "short"]
@@ -55,8 +55,8 @@ def secrets_in(annotations: Mapping[str, Any]) -> Secrets:
     Args:
         annotations: by the name of the parameter.
     """
-    parts = list(_walk(annotations.values()))
-    are_keys = any(_is_secret(key) for part in parts for key in _walk(_keys(part)))
+    parts = list(walk(*annotations.values()))
+    are_keys = any(_is_secret(key) for part in parts for key in walk(*_keys(part)))
     names = [*annotations, *(name for part in parts for name in fields_of(part))]
     return Secrets(any(map(_is_secret, parts)), frozenset(names) if are_keys else None)
 
@@ -156,27 +156,6 @@ def _parts(value: Any) -> Iterable[Any]:
     if isinstance(value, Collection):
         return value
     return attributes_of(value).values()
-
-
-def _walk(annotations: Iterable[Any]) -> Iterator[Any]:
-    """Give annotations and all that they consist of, each once."""
-    seen: dict[Any, Any] = {}
-    left = [*annotations]
-    while left:
-        part = bare(left.pop())
-        if (key := _key(part)) not in seen:
-            seen[key] = part
-            left.extend([*get_args(part), *fields_of(part).values()])
-            yield part
-
-
-def _key(part: Any) -> Any:
-    """What tells a part from others: with type arguments, equal ones are made again and again."""
-    try:
-        hash(part)
-    except TypeError:  # metadata in it
-        return id(part)
-    return part
 
 
 def _keys(annotation: Any) -> tuple[Any, ...]:

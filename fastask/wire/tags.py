@@ -5,6 +5,7 @@ Readers take what writers write and nothing else, within bounds: a message may b
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from base64 import b64decode, b64encode
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -26,16 +27,16 @@ _LONGEST = 10_000  # digits of a number, and the most that its exponent moves th
 _MOST_COLLISIONS = 100  # items of a set with one hash; more of them take ages
 
 
-class Reader:
+class Reader(ABC):
     """What reads leaves of one name by a function of its own, not by their class."""
 
+    @abstractmethod
     def read(self, parts: Any) -> Any:
         """Make the value.
 
         Raises:
             Exception: whatever it likes for parts that nobody has written.
         """
-        raise NotImplementedError
 
 
 class Tag(NamedTuple):
