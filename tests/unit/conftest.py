@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from taskiq import AsyncBroker
 
+from tests.unit.office import Office
+
 WriteModule = Callable[[str, str], Path]
 
 
@@ -32,6 +34,15 @@ def write_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wr
     yield write
     for name in [name for name in sys.modules if name.partition(".")[0] in written]:
         del sys.modules[name]
+
+
+@pytest.fixture
+def office() -> Iterator[Office]:
+    """An office that ends, and has sent nothing to its real broker."""
+    office = Office()
+    yield office
+    office.go.set()
+    assert office.broker.sent == []
 
 
 @pytest.fixture(autouse=True)

@@ -3,19 +3,13 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import suppress
-from typing import Any
 
-import anyio.from_thread
 import pytest
-from fastapi import FastAPI
-from taskiq import TaskiqEvents, TaskiqResult
-from taskiq.brokers.inmemory_broker import InmemoryResultBackend
+from taskiq import TaskiqEvents
 
 import fastask.testing.underway
-from fastask import FastTask
-from tests.unit.doubles import PATIENCE, RecordingBroker, remaining
+from tests.unit.doubles import PATIENCE, remaining
+from tests.unit.office import Office, swallowed
 from tests.unit.shop import Shop
 from tests.unit.test_testing_restores import snapshot
 
@@ -25,78 +19,6 @@ both = pytest.mark.parametrize("how", ["sync", "async"])
 @pytest.fixture
 def shop() -> Shop:
     return Shop()
-
-
-class RealResults(InmemoryResultBackend[Any]):
-    """Must not be touched either."""
-
-    async def set_result(self, task_id: str, result: TaskiqResult[Any]) -> None:
-        pytest.fail("the real result backend was used")
-
-
-class Office:
-    """A task that waits, and goes on as it is told, on a real broker and result backend."""
-
-    def __init__(self) -> None:
-        self.events: list[str] = []
-        self.broker = RecordingBroker()
-        self.broker.result_backend = RealResults()
-        self.ft = FastTask(lambda: self.app, self.broker)
-        self.app = FastAPI(lifespan=self.ft.lifespan(self.lifespan))
-        self.started, self.go = threading.Event(), threading.Event()
-        self.child = self.ft.task("child")(self._child)
-        self.slow = self.ft.task("slow")(self._slow)
-        self.stubborn = self.ft.task("stubborn")(self._stubborn)
-        self.blocking = self.ft.task("blocking")(self._blocking)
-        plain: Any = staticmethod(self._plain)  # whose name Taskiq can change
-        self.plain = self.broker.register_task(plain, "plain")
-
-    async def lifespan(self, app: FastAPI) -> Any:
-        yield
-        self.events.append("lifespan down")
-
-    async def _child(self) -> None:
-        self.events.append("child")
-
-    async def _slow(self) -> None:
-        self.started.set()
-        await asyncio.to_thread(self.go.wait, PATIENCE)
-        await self.child.kiq()
-        self.events.append("slow")
-
-    async def _stubborn(self) -> None:
-        """Does not mind that it is cancelled."""
-        self.started.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await self.child.kiq()
-
-    def _blocking(self) -> None:
-        """Can't be cancelled."""
-        self.started.set()
-        assert self.go.wait(PATIENCE)
-        anyio.from_thread.run(self.child.kiq)
-
-    def _plain(self) -> None:
-        """Nor can this."""
-        self.started.set()
-        assert self.go.wait(PATIENCE)
-        asyncio.run(self.child.kiq())
-
-    def begin(self, task: Any) -> Any:
-        """Send a task and wait until it runs; not until it ends."""
-        sending = asyncio.create_task(task.kiq())
-        sending.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return asyncio.to_thread(self.started.wait, PATIENCE)
-
-
-@pytest.fixture
-def office() -> Iterator[Office]:
-    office = Office()
-    yield office
-    office.go.set()
-    assert office.broker.sent == []
 
 
 async def test_running_task_is_waited_for(office: Office) -> None:
@@ -179,11 +101,6 @@ def test_task_that_takes_too_long(
     assert words in str(caught.value.exceptions[0])
     assert office.events == ["lifespan down"]
     assert snapshot(office.broker) == before
-
-
-async def swallowed(task: Any) -> None:
-    with suppress(asyncio.CancelledError, RuntimeError):
-        await task.kiq()
 
 
 @pytest.mark.parametrize("name", ["blocking", "plain"])

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
 from time import monotonic
@@ -13,16 +12,8 @@ import pytest
 
 import fastask.testing.underway
 from tests.unit.doubles import PATIENCE, remaining
+from tests.unit.office import Office, swallowed
 from tests.unit.shop import Shop
-from tests.unit.test_testing_ends import Office, swallowed
-
-
-@pytest.fixture
-def office() -> Iterator[Office]:
-    office = Office()
-    yield office
-    office.go.set()
-    assert office.broker.sent == []
 
 
 async def tidy(office: Office) -> None:
